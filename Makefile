@@ -1,0 +1,49 @@
+# Every target makes the environment first when it is missing: `make demo` works on a clean clone.
+#   make demo       edit a shipped example picture, and a strip of six edits, into out/
+#   make test       the unit tests, under two minutes
+#   make check      lint, format, types, import contracts, then every test
+#   make benchmark  start-up, generator and optimisation timings
+#   make wheel      dist/styleclip-*.whl
+#   make clean      what the other targets made, except the environment
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DELETE_ON_ERROR:
+.PHONY: demo test check benchmark wheel clean
+
+demo: $(READY)
+	@mkdir -p out
+	$(BIN)/styleclip edit examples/portrait.png "a face -> a face with red hair" \
+		--out out/edit.png --strip out/strip.png --force
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+benchmark: $(READY)
+	$(BIN)/python benchmarks/startup.py
+
+wheel: $(READY)
+	rm -rf build
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+clean:
+	rm -rf build dist out src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# One pip command, so that the constraint decides which build of torch is taken.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"styleclip needs Python 3.11 or later; name one with: make PYTHON=/path/to/python3 ...")'
+	@echo "Installing into .venv (the first time this takes some minutes)"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
+		-c constraints.txt torch -e '.[dev,portraits]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The only room that prints, parses arguments and picks a device."""

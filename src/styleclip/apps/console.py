@@ -1,0 +1,112 @@
+"""What the commands share: where text goes, progress with time left, the device, the time taken.
+
+Results go to stdout and everything else to stderr, so that ``--json`` leaves one object on stdout.
+Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from styleclip.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import torch
+
+OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
+
+
+def complain(sentence: str, kind: str = "error") -> None:
+    """One line on stderr, whatever line breaks the sentence had."""
+    print(f"styleclip: {kind}: {' '.join(sentence.split())}", file=sys.stderr)
+
+
+def answer(result: Mapping[str, Any], lines: list[str], as_json: bool) -> None:
+    """The result of a command on stdout: one JSON object, or lines for people."""
+    print(json.dumps(result, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], OnStep]]:
+    """Yields ``bar(name) -> on_step``; bars are on stderr, and only where someone watches."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )  # fmt: skip
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as display:
+
+        def bar(name: str) -> OnStep:
+            task = display.add_task(name, total=None, figures="")
+
+            def on_step(step: int, steps: int, figures: Mapping[str, float]) -> None:
+                shown = "  ".join(f"{key} {value:.3g}" for key, value in figures.items())
+                display.update(task, completed=step, total=steps, figures=shown)
+
+            return on_step
+
+        yield bar
+
+
+class Stopwatch:
+    """Seconds by the name of what took them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """The time since the last lap, or since the start, belongs to ``name``."""
+        now = time.perf_counter()
+        self.seconds[name] = round(now - self._last, 3)
+        self._last = now
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+
+
+def prepare_libraries() -> None:
+    """Before torch and transformers are imported: no requests, no chatter."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" takes cuda, else mps, else cpu. Raises ``ArgumentError`` for one that is not here."""
+    import torch
+
+    torch.set_flush_denormal(True)  # denormals slow small networks down several times
+    here = ["cpu"]
+    if torch.backends.mps.is_available():
+        here.insert(0, "mps")
+    if torch.cuda.is_available():
+        here.insert(0, "cuda")
+    if name == "auto":
+        return torch.device(here[0])
+    kind, _, index = name.partition(":")
+    if kind not in here or (
+        index
+        and not (kind == "cuda" and index.isdigit() and int(index) < torch.cuda.device_count())
+    ):
+        raise ArgumentError(
+            f"there is no device {name!r} on this machine: choose auto or one of {', '.join(here)}"
+        )
+    return torch.device(name)

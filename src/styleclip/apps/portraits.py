@@ -1,0 +1,146 @@
+"""``styleclip portraits render | train | evaluate``: the embedded world and its recipes.
+
+render draws portraits whose attributes are known; train runs the recipes behind the weights;
+evaluate scores edits by a reader of attributes that editing never sees.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from styleclip.apps.console import Stopwatch, answer, pick_device, progress
+from styleclip.errors import ArgumentError, StyleclipError
+
+app = typer.Typer(
+    help="The drawn portraits: pictures with known attributes, and the networks trained on them.",
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+@app.command()
+def render(
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, help="The first; one the networks never saw if absent."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many, seed by seed.")] = 1,
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Pixels each way.")] = 128,
+    out: Annotated[
+        Path | None, typer.Option(help="The PNG to write; with --count a folder.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Draw portraits, and say what they show."""
+    from PIL import Image
+
+    from styleclip import images
+    from styleclip.portraits.attributes import ATTRIBUTES
+    from styleclip.portraits.renderer import render as draw
+    from styleclip.portraits.training import portrait_of_seed
+
+    first = _recipes().EVALUATION_SEED if seed is None else seed
+    names = {each: Path(f"portrait-{each}.png") for each in range(first, first + count)}
+    if out is not None:
+        names = {first: out} if count == 1 else {s: out / n.name for s, n in names.items()}
+    if out is not None and count > 1:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArgumentError(f"{out} cannot be made a folder: {error.strerror}") from error
+    for path in names.values():
+        images.check_output(path, force)
+    truths, lines = [], []
+    with progress() as bar:
+        on_step = bar("drawing")
+        for done, (each, path) in enumerate(names.items(), start=1):
+            portrait = portrait_of_seed(each)
+            images.save_image(path, Image.fromarray(draw(portrait, size)), overwrite=force)
+            truth = {a.name: portrait.value(a.name) for a in ATTRIBUTES}
+            truths.append({"out": str(path), "seed": each, "attributes": truth})
+            shown = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in truth.items())
+            lines.append(f"wrote {path}: {shown}")
+            on_step(done, count, {})
+    answer({"portraits": truths}, lines, as_json)
+
+
+@app.command()
+def train(
+    stage: Annotated[str, typer.Argument(help="generator, encoder, clip, reader, or all.")],
+    folder: Annotated[
+        Path, typer.Option(help="Where the work is kept; a stopped stage goes on from there.")
+    ] = Path("runs/portraits"),
+    out: Annotated[
+        Path | None, typer.Option(help="Write the model folder here when everything is trained.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train the networks of the portraits world; Ctrl-C stops, the same command goes on."""
+    watch = Stopwatch()
+    pick_device("cpu")
+    recipes = _recipes()
+    known = (*recipes.STAGES, "all")
+    if stage not in known:
+        raise ArgumentError(f"there is no stage {stage!r}: choose one of {', '.join(known)}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"{folder} cannot be made a folder: {error.strerror}") from error
+    with progress() as bar:
+        recipes.train(stage, folder, bar)
+        if out is not None:
+            recipes.export(folder, out, bar)
+    watch.lap("train")
+    result = {"stage": stage, "folder": str(folder), "out": None if out is None else str(out)}
+    lines = [f"trained {stage} in {folder}", *([] if out is None else [f"wrote {out}"])]
+    answer({**result, "seconds": watch.seconds}, [*lines, f"seconds: {watch}"], as_json)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(help="A built-in model, or a model folder.")] = "portraits",
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="Held-out portraits.")] = 100,
+    preset: Annotated[
+        str, typer.Option(help="default, paper, or both separated by a comma.")
+    ] = "default,paper",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Score edits: does the wanted attribute appear, and do the others stay?"""
+    presets = [each.strip() for each in preset.split(",")]
+    if not set(presets) <= {"default", "paper"}:
+        raise ArgumentError(
+            f"there is no preset {preset!r}: choose default, paper or default,paper"
+        )
+    where = pick_device(device)
+    evaluation = _evaluation()
+    with progress() as bar:
+        result = evaluation.evaluate(model, count, presets, bar, where)
+    answer(result, evaluation.as_text(result).splitlines(), as_json)
+
+
+def _recipes() -> Any:
+    """``STAGES``, ``EVALUATION_SEED``, ``train(stage, folder, bar)``, ``export``.
+
+    export(folder, target, bar); ``bar(name) -> on_step(step, steps, figures)``.
+    """
+    return import_module("styleclip.portraits.recipes")
+
+
+def _evaluation() -> Any:
+    """``evaluate(model, count, presets, bar, device) -> JSON``, ``as_text(result) -> str``."""
+    try:
+        return import_module("styleclip.portraits.evaluation")
+    except ModuleNotFoundError as error:
+        if error.name != "styleclip.portraits.evaluation":
+            raise
+        raise StyleclipError(
+            "portraits evaluate is not in this version: update styleclip"
+        ) from error

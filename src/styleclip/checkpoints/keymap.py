@@ -1,0 +1,188 @@
+"""Complete key maps between foreign state dicts and ours, as tables that work in both directions.
+
+  ours = scale * theirs, after a reshape or a transposition;  several of ours may be one of theirs,
+  cut into equal parts along the first axis (CLIP's q, k, v)
+A table is a list of ``Rule``s. ``convert`` fills every entry of our network exactly once and uses
+or knowingly drops every foreign key; anything else is an error that lists the keys. ``invert``
+goes back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from styleclip.errors import ArgumentError, CheckpointError
+
+LOW_PASS = torch.outer(torch.tensor([1.0, 3.0, 3.0, 1.0]), torch.tensor([1.0, 3.0, 3.0, 1.0]))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a table: the entry ``theirs`` is our entry ``ours`` (or several, stacked).
+
+    ``shape`` is theirs where it differs from ours by axes of one; ``transpose`` swaps two axes.
+    """
+
+    ours: str | tuple[str, ...]
+    theirs: str
+    scale: float = 1.0
+    shape: tuple[int, ...] | None = None
+    transpose: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.ours,) if isinstance(self.ours, str) else self.ours
+
+
+def convert(
+    foreign: Mapping[str, Any],
+    rules: Sequence[Rule],
+    network: Mapping[str, Tensor],
+    *,
+    source: str | Path,
+    dropped: Mapping[str, Tensor | None] | None = None,
+    defaults: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Foreign tensors -> our state dict, floats as float32.
+
+    ``network`` is our state dict on any device (meta will do), for names and shapes. ``dropped``
+    has patterns of foreign keys that we do not need, each with the value (up to a factor) that it
+    must have, or None. ``defaults`` are values of our entries that the foreign file may lack.
+    ``source`` names the file in errors.
+    """
+    _check_table(rules, network)
+    defaults = defaults or {}
+    problems = Problems([], [], [])
+    converted: dict[str, Tensor] = {}
+    for rule in rules:
+        value = foreign.get(rule.theirs)
+        expected = their_shape(rule, network)
+        if value is None:
+            if all(name in defaults for name in rule.names):
+                converted.update({name: defaults[name] for name in rule.names})
+            else:
+                problems.missing.append(rule.theirs)
+        elif not isinstance(value, Tensor):
+            found = type(value).__name__
+            problems.misshapen.append(f"{rule.theirs} is a {found}, not a tensor")
+        elif tuple(value.shape) != expected:
+            problems.misshapen.append(
+                f"{rule.theirs} {list(value.shape)} instead of {list(expected)}"
+            )
+        else:
+            converted.update(_forward(rule, value, network))
+    used = {rule.theirs for rule in rules}
+    for key in foreign:
+        if key in used:
+            continue
+        pattern = next((known for known in dropped or {} if re.fullmatch(known, key)), None)
+        if pattern is None:
+            problems.unexpected.append(key)
+        elif not _is_proportional(foreign[key], (dropped or {})[pattern]):
+            problems.unexpected.append(f"{key} (its values are not the usual ones)")
+    problems.check(source)
+    return {name: converted[name] for name in network}
+
+
+def invert(rules: Sequence[Rule], state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our state dict -> the foreign one, without the keys that ``convert`` drops."""
+    foreign = {}
+    for rule in rules:
+        value = (
+            torch.cat([state_dict[name] for name in rule.names])
+            if len(rule.names) > 1
+            else (state_dict[rule.names[0]])
+        )
+        value = value.t() if rule.transpose else value
+        foreign[rule.theirs] = (value.reshape(their_shape(rule, state_dict)) / rule.scale).clone()
+    return foreign
+
+
+def fill(network: nn.Module, state_dict: Mapping[str, Tensor], source: str | Path) -> None:
+    """Load strictly: every entry of ``network`` and no other, each of its shape.
+
+    The tensors are taken over, not copied, so ``network`` may live on the meta device.
+    """
+    expected = network.state_dict()
+    Problems(
+        missing=[name for name in expected if name not in state_dict],
+        unexpected=[name for name in state_dict if name not in expected],
+        misshapen=[
+            f"{name} {list(state_dict[name].shape)} instead of {list(tensor.shape)}"
+            for name, tensor in expected.items()
+            if name in state_dict and state_dict[name].shape != tensor.shape
+        ],
+    ).check(source)
+    network.load_state_dict(dict(state_dict), strict=True, assign=True)
+
+
+class Problems(NamedTuple):
+    """What keeps a state dict from fitting a network."""
+
+    missing: list[str]
+    unexpected: list[str]
+    misshapen: list[str]
+
+    def check(self, source: str | Path) -> None:
+        """Raise a ``CheckpointError`` that lists the keys, if there are any."""
+        found = [
+            f"{label}: {_listed(names)}"
+            for label, names in zip(self._fields, self, strict=True)
+            if names
+        ]
+        if found:
+            raise CheckpointError(
+                f"{source} does not fit the network that it describes, so it is damaged or of "
+                f"another kind; {'; '.join(found)}"
+            )
+
+
+def their_shape(rule: Rule, network: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """The shape that the foreign entry of ``rule`` must have."""
+    if rule.shape is not None:
+        return rule.shape
+    first, *rest = (tuple(network[name].shape) for name in rule.names)
+    stacked = (sum(shape[0] for shape in (first, *rest)), *first[1:]) if rest else first
+    return stacked[::-1] if rule.transpose else stacked
+
+
+def _forward(rule: Rule, value: Tensor, network: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    value = value.float() if value.is_floating_point() else value
+    value = value.t() if rule.transpose else value
+    value = value * rule.scale if rule.scale != 1.0 else value
+    parts = value.chunk(len(rule.names)) if len(rule.names) > 1 else (value,)
+    return {
+        # a copy of its own: nothing of ours shares memory with the file or with another entry
+        name: part.reshape(network[name].shape).clone(memory_format=torch.contiguous_format)
+        for name, part in zip(rule.names, parts, strict=True)
+    }
+
+
+def _is_proportional(value: Any, expected: Tensor | None) -> bool:
+    if expected is None:
+        return True
+    if not isinstance(value, Tensor) or value.shape != expected.shape:
+        return False
+    return torch.allclose(value.float() / value.sum(), expected / expected.sum(), atol=1e-3)
+
+
+def _check_table(rules: Sequence[Rule], network: Mapping[str, Tensor]) -> None:
+    """A table that does not fill each entry of ours once is a mistake of ours, not of the file."""
+    names = [name for rule in rules for name in rule.names]
+    if sorted(names) != sorted(network):
+        wrong = sorted(
+            {name for name in names if names.count(name) > 1} | (set(names) ^ set(network))
+        )
+        raise ArgumentError(f"the key map must name each entry of the network once: {wrong}")
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,226 @@
+"""From a path to a network that is ready to use: tell the layout apart, convert, fill strictly.
+
+  load_generator(path) -> StyleGAN2        native, rosinality or NVIDIA weights
+  load_clip(path)      -> ClipEmbedder     a transformers folder, or OpenAI's state dict
+Networks come back in eval mode, float32, on the CPU, with gradients off for their weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from styleclip.checkpoints import (
+    clip_openai,
+    keymap,
+    registry,
+    stylegan2_nvidia,
+    stylegan2_rosinality,
+)
+from styleclip.checkpoints.files import Weights, read_weights
+from styleclip.checkpoints.native import is_native, parse_network, save_network
+from styleclip.errors import CheckpointError
+from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from styleclip.inversion.encoder import Encoder, EncoderConfig
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+    from styleclip.clip.embedder import ClipEmbedder
+
+KIND = "stylegan2"
+MEAN_W_SAMPLES = 10_000  # for files without the mean w; StyleCLIP's own scripts draw 4,096
+
+# a key that gives away what a file is, when it is not a generator
+OTHER_LAYOUTS = {
+    "visual.conv1.weight": "an OpenAI CLIP (load_clip reads it)",
+    "text_projection": "an OpenAI CLIP (load_clip reads it)",
+    "vision_model.embeddings.class_embedding": "a transformers CLIP (load_clip reads its folder)",
+    "synthesis.input.freqs": "a StyleGAN3, which is not readable yet",
+}
+
+
+def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
+    """A generator from a file of weights, a model folder, or the name of a built-in model.
+
+    ``clamp`` is NVIDIA's ``conv_clamp``, which the tensors do not hold (networks trained with
+    float16 layers have 256); without it the file's metadata is asked, then nothing is clamped. The
+    other layouts do not use it. Raises ``CheckpointError``.
+    """
+    weights = read_weights(_inside_model(path, registry.GENERATOR))
+    if is_native(weights):
+        config, state_dict = _native_generator(weights)
+    elif stylegan2_nvidia.recognises(weights.contents):
+        config, state_dict = _nvidia_generator(weights, clamp)
+    elif stylegan2_rosinality.recognises(weights.contents):
+        config, state_dict = _rosinality_generator(weights)
+    else:
+        raise _unknown(weights)
+    generator = empty_generator(config)
+    keymap.fill(generator, state_dict, weights.path)
+    generator.channels_last()
+    return generator.eval().requires_grad_(False)
+
+
+def load_clip(path: str | Path, tokenizer: str | Path | None = None) -> ClipEmbedder:
+    """A CLIP from a `transformers` folder, OpenAI's state dict, a model folder or a built-in name.
+
+    OpenAI's file holds no tokenizer: ``tokenizer`` is a folder that does (vocab.json and
+    merges.txt). Without it only ``embed_images`` and ``embed_token_ids`` work; texts raise
+    ``PromptError``. Raises ``CheckpointError``.
+    """
+    from styleclip.clip.embedder import ClipEmbedder
+
+    location = _inside_model(path, registry.CLIP)
+    if location.is_dir():
+        return ClipEmbedder.from_folder(location)
+    weights = read_weights(location)
+    if not clip_openai.recognises(weights.contents):
+        raise CheckpointError(
+            f"{location} is not OpenAI's CLIP state dict: "
+            "give that, or a folder saved by transformers"
+        )
+    model = clip_openai.build(weights.contents, location)
+    if tokenizer is None:
+        return ClipEmbedder(model, None)
+    return ClipEmbedder(model, _read_tokenizer(Path(tokenizer), model.config.text_config))
+
+
+def load_encoder(path: str | Path) -> Encoder:
+    """An image -> w_plus encoder from a native file, a model folder or a built-in name.
+
+    Only files that this project wrote are read so far. Raises ``CheckpointError``.
+    """
+    location = _inside_model(path, registry.ENCODER)
+    _, values, state_dict = parse_network(read_weights(location), "encoder")
+    try:
+        config = EncoderConfig.from_dict(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{location} has an unusable config: {error}") from error
+    encoder = Encoder(config)
+    keymap.fill(encoder, state_dict, location)
+    return encoder.eval().requires_grad_(False)
+
+
+def _read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
+    from transformers import CLIPTokenizer
+
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no tokenizer folder {folder}: check the path")
+    tokenizer: CLIPTokenizer
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # transformers raises whatever its many readers raise
+        raise CheckpointError(f"{folder} holds no CLIP tokenizer: {error}") from error
+    if tokenizer.eos_token_id != config.eos_token_id:
+        raise CheckpointError(
+            f"the tokenizer in {folder} ends texts with token {tokenizer.eos_token_id}, this CLIP "
+            f"expects {config.eos_token_id}: they do not belong together"
+        )
+    return tokenizer
+
+
+def save_generator(
+    path: str | Path, generator: StyleGAN2, dtype: torch.dtype | None = None
+) -> None:
+    """Write a generator in the native format; ``load_generator`` reads it again."""
+    save_network(path, KIND, generator.config.to_dict(), generator.state_dict(), dtype)
+
+
+def empty_generator(config: StyleGAN2Config) -> StyleGAN2:
+    """The network without memory for its weights, to be filled."""
+    with torch.device("meta"):
+        return StyleGAN2(config)
+
+
+def _native_generator(weights: Weights) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
+    _, values, state_dict = parse_network(weights, KIND)
+    try:
+        return StyleGAN2Config.from_dict(values), state_dict
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{weights.path} has an unusable config: {error}") from error
+
+
+def _nvidia_generator(
+    weights: Weights, clamp: float | None
+) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
+    if clamp is None and "conv_clamp" in weights.metadata:
+        clamp = _number(weights.metadata["conv_clamp"], "conv_clamp", weights.path)
+    foreign = stylegan2_nvidia.unwrap(weights.contents)
+    config = stylegan2_nvidia.infer_config(foreign, weights.path, clamp)
+    table = stylegan2_nvidia.rules(config)
+    return config, _convert(foreign, table, config, stylegan2_nvidia.DROPPED, weights.path)
+
+
+def _rosinality_generator(weights: Weights) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
+    foreign = stylegan2_rosinality.unwrap(weights.contents)
+    config = stylegan2_rosinality.infer_config(foreign, weights.path)
+    table = stylegan2_rosinality.rules(config)
+    return config, _convert(foreign, table, config, stylegan2_rosinality.DROPPED, weights.path)
+
+
+def _convert(
+    foreign: dict[str, object],
+    table: list[keymap.Rule],
+    config: StyleGAN2Config,
+    dropped: Mapping[str, Tensor | None],
+    source: Path,
+) -> dict[str, Tensor]:
+    """Convert, and supply what files may lack: noise images from seed 0, the mean w computed."""
+    generator = empty_generator(config)
+    network = generator.state_dict()
+    random = torch.Generator().manual_seed(0)
+    defaults = {
+        name: torch.randn(tensor.shape, generator=random)
+        for name, tensor in network.items()
+        if name.endswith("noise_const")
+    }
+    average = "w_average"
+    theirs = next(rule.theirs for rule in table if rule.ours == average)
+    if theirs not in foreign:
+        defaults[average] = torch.zeros(config.w_dim)
+    state_dict = keymap.convert(
+        foreign, table, network, source=source, dropped=dropped, defaults=defaults
+    )
+    if theirs not in foreign:
+        keymap.fill(generator, state_dict, source)
+        state_dict[average] = generator.mean_w(MEAN_W_SAMPLES, random)[0]
+    return state_dict
+
+
+def _inside_model(path: str | Path, part: str) -> Path:
+    """The part of a model, if ``path`` is its name or its folder; otherwise ``path`` itself."""
+    is_model = str(path) in registry.BUILT_IN or (Path(path) / registry.DESCRIPTION).is_file()
+    if is_model:
+        return registry.read_model(path).file(part)
+    if not Path(path).exists():
+        known = ", ".join(sorted(registry.BUILT_IN))
+        raise CheckpointError(
+            f"there is no file {path}, and no built-in model of that name ({known}): check the path"
+        )
+    return Path(path)
+
+
+def _number(text: str, name: str, source: Path) -> float | None:
+    """A number in a file's metadata, where "null" and "None" mean that there is none."""
+    if text in ("null", "None"):
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise CheckpointError(f"{source} says {name} = {text!r}, expected a number") from error
+
+
+def _unknown(weights: Weights) -> CheckpointError:
+    hints = [hint for key, hint in OTHER_LAYOUTS.items() if key in weights.contents]
+    if hints:
+        return CheckpointError(f"{weights.path} is not a StyleGAN2 but {hints[0]}")
+    keys = ", ".join(list(weights.contents)[:5]) or "none"
+    return CheckpointError(
+        f"{weights.path} has the keys of no known StyleGAN2 layout (native, rosinality, NVIDIA); "
+        f"its first keys: {keys}"
+    )

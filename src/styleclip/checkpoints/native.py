@@ -1,0 +1,110 @@
+"""Our own format: one safetensors file that says what network it holds.
+
+  metadata = {"format": "styleclip/1", "kind": "stylegan2" | "encoder" | ..., "config": json}
+``kind`` and ``config`` are enough to build the network; its state dict must then fit exactly. Files
+are written under a temporary name and renamed, so that a reader never meets half a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from styleclip.checkpoints.files import Weights, read_weights
+from styleclip.errors import CheckpointError
+
+FORMAT = "styleclip/1"
+
+
+class Network(NamedTuple):
+    """What a native file holds: enough to build the network and to fill it."""
+
+    kind: str
+    config: dict[str, Any]
+    state_dict: dict[str, Tensor]
+
+
+def save_network(
+    path: str | Path,
+    kind: str,
+    config: Mapping[str, Any],
+    state_dict: Mapping[str, Tensor],
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a network to ``path`` at once or not at all.
+
+    ``config`` must be JSON; ``dtype`` (such as ``torch.float16``) is how floating-point tensors are
+    stored, None as they are.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    tensors = {}
+    for name, tensor in state_dict.items():
+        stored = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+        # a copy of its own: safetensors refuses tensors that share memory
+        tensors[name] = tensor.detach().to("cpu", stored, copy=True).contiguous()
+    text = json.dumps(dict(config), sort_keys=True)
+    metadata = {"format": FORMAT, "kind": kind, "config": text}
+    handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp allows the owner alone
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_network(path: str | Path, kind: str | None = None) -> Network:
+    """Read a native file: (kind, config, state dict with floats as float32).
+
+    ``kind``, if given, is what the file must hold. Raises ``CheckpointError`` otherwise.
+    """
+    return parse_network(read_weights(path), kind)
+
+
+def is_native(weights: Weights) -> bool:
+    """Whether the file says that it is in this format (of any version)."""
+    return weights.metadata.get("format", "").startswith("styleclip/")
+
+
+def parse_network(weights: Weights, kind: str | None = None) -> Network:
+    """``read_network`` of a file that has been read already."""
+    path, metadata = weights.path, weights.metadata
+    if metadata.get("format") != FORMAT:
+        found = metadata.get("format")
+        raise CheckpointError(
+            f"{path} is not a {FORMAT} file (format {found!r}): "
+            + ("update styleclip to read it" if is_native(weights) else "it was not written here")
+        )
+    try:
+        config = json.loads(metadata["config"])
+        found_kind = metadata["kind"]
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} has no readable kind and config: save it again") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} has a config that is not a JSON object: save it again")
+    if kind is not None and found_kind != kind:
+        raise CheckpointError(
+            f"{path} holds a network of kind {found_kind!r}, expected {kind!r}: give another file"
+        )
+    state_dict = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in weights.contents.items()
+    }
+    return Network(found_kind, config, state_dict)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

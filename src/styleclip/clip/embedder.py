@@ -1,0 +1,183 @@
+"""Texts and images to unit vectors of one space (CLIP, Radford et al. 2021, arXiv 2103.00020).
+
+  embed_images: [B,3,H,W] in [-1,1] -> [B,E]      embed_texts: N strings -> [N,E]
+Both return vectors of length 1, so a product of the two is a cosine. The preprocessing that belongs
+to the weights (antialiased bicubic resize, mean, std) is inside, on tensors, differentiable in the
+image. The networks are `transformers` ones; nothing of CLIP is written again here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styleclip.errors import ArgumentError, CheckpointError, PromptError
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Embedder(Protocol):
+    """What the methods need: two ways into one space. Five lines make a fake for tests."""
+
+    image_size: int
+
+    def embed_images(self, images: Tensor) -> Tensor: ...
+    def embed_pixels(self, pixels: Tensor) -> Tensor: ...
+    def embed_texts(self, texts: Sequence[str]) -> Tensor: ...
+
+
+class ClipEmbedder:
+    """A CLIP with its tokenizer and preprocessing.
+
+    ``tokenizer`` is any callable of `transformers`' tokenizers; without one only ``embed_token_ids``
+    works. ``templates`` are sentences with one ``{}``; a text is embedded in each of them, and the
+    normalised mean is its vector (section 3.1.4 of the paper). Every text is embedded once and kept.
+    """
+
+    def __init__(
+        self,
+        model: CLIPModel,
+        tokenizer: Any | None,
+        mean: Sequence[float] = OPENAI_MEAN,
+        std: Sequence[float] = OPENAI_STD,
+        templates: Sequence[str] = ("{}",),
+    ) -> None:
+        if not templates or any(template.count("{}") != 1 for template in templates):
+            raise ArgumentError(f"every template needs exactly one {{}}, got {list(templates)}")
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.mean = torch.tensor(mean).view(1, 3, 1, 1)
+        self.std = torch.tensor(std).view(1, 3, 1, 1)
+        self.templates = tuple(templates)
+        self.image_size = int(model.config.vision_config.image_size)  # pixels, each way
+        self._known_texts: dict[str, Tensor] = {}
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, templates: Sequence[str] = ("{}",)) -> Self:
+        """A folder as `transformers` saves it: config, weights, tokenizer, preprocessing."""
+        from transformers import AutoTokenizer, CLIPModel
+
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise CheckpointError(
+                f"{folder} is not a CLIP folder: it has no config.json; pass a folder saved by "
+                "transformers (save_pretrained)"
+            )
+        try:
+            model = CLIPModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # transformers raises whatever its many readers raise
+            raise CheckpointError(
+                f"{folder} cannot be read as a CLIP folder: {str(error).splitlines()[0]}"
+            ) from error
+        return cls(model, tokenizer, templates=templates)
+
+    @property
+    def width(self) -> int:
+        """E, the length of an embedding."""
+        return int(self.model.config.projection_dim)
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens a text may have, the two that mark its ends included."""
+        return int(self.model.config.text_config.max_position_embeddings)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move networks and constants; known texts move when they are next asked for."""
+        self.model.to(device)
+        self.mean, self.std = self.mean.to(device), self.std.to(device)
+        return self
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Images [B,3,H,W], nominally in [-1,1] (clamped, as a picture file would), -> [B,E]."""
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ArgumentError(f"images must be [B, 3, H, W], got {list(images.shape)}")
+        unit = (images.clamp(-1, 1) + 1) / 2
+        return self.embed_pixels((resize(unit, self.image_size) - self.mean) / self.std)
+
+    def embed_pixels(self, pixels: Tensor) -> Tensor:
+        """Pixels that are preprocessed already [B,3,size,size] -> [B,E]."""
+        features = self.model.get_image_features(pixel_values=pixels)
+        return F.normalize(_vectors(features), dim=-1)
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """N texts -> [N,E]. Raises ``PromptError`` for an empty or too long text."""
+        device = self.mean.device
+        for text in dict.fromkeys(texts):
+            if text not in self._known_texts:
+                sentences = [template.format(text) for template in self.templates]
+                vectors = self.embed_token_ids(self._tokenize(text, sentences).to(device))
+                self._known_texts[text] = F.normalize(vectors.mean(dim=0), dim=-1)
+        return torch.stack([self._known_texts[text].to(device) for text in texts])
+
+    @torch.no_grad()
+    def embed_token_ids(self, token_ids: Tensor) -> Tensor:
+        """Token ids [N,T], padded after the end token, -> [N,E]."""
+        features = self.model.get_text_features(input_ids=token_ids)
+        return F.normalize(_vectors(features), dim=-1)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of ``text`` that the tokenizer has no token for (none for OpenAI's)."""
+        unknown = getattr(self.tokenizer, "unk_token_id", None)
+        end = getattr(self.tokenizer, "eos_token_id", None)
+        if self.tokenizer is None or unknown is None or unknown == end:
+            return []
+        words = text.replace(",", " ").replace(".", " ").split()
+        encoded = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+        return [word for word, ids in zip(words, encoded, strict=True) if unknown in ids]
+
+    def _tokenize(self, text: str, sentences: list[str]) -> Tensor:
+        if not text.strip():
+            raise PromptError("the text is empty: say what the picture should show")
+        if self.tokenizer is None:
+            raise PromptError(
+                "this CLIP came without a tokenizer: load it with tokenizer=FOLDER, "
+                "or embed token ids"
+            )
+        rows = self.tokenizer(sentences)["input_ids"]
+        longest = max(map(len, rows))
+        if longest > self.context_length:
+            raise PromptError(
+                f"the text is too long: {longest} tokens, and this CLIP reads at most "
+                f"{self.context_length} (two of them mark its ends); shorten it: {text[:60]!r}…"
+            )
+        end = self.model.config.text_config.eos_token_id
+        return torch.tensor([row + [end] * (longest - len(row)) for row in rows])
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Antialiased bicubic resize of [B,C,H,W] to [B,C,size,size], as two matrix products.
+
+    The matrices are what torch's own resize makes of the unit vectors; products run, and have
+    gradients, on every device.
+    """
+    height, width = images.shape[2:]
+    if (height, width) == (size, size):
+        return images
+    down = _resize_matrix(height, size).to(images)  # [size,H]
+    across = _resize_matrix(width, size).to(images)
+    return down @ images @ across.t()
+
+
+@lru_cache(maxsize=16)
+def _resize_matrix(before: int, after: int) -> Tensor:
+    rows = F.interpolate(
+        torch.eye(before)[None, None], (before, after), mode="bicubic", antialias=True
+    )
+    return rows[0, 0].t().contiguous()
+
+
+def _vectors(features: Any) -> Tensor:
+    """transformers 5 returns an object, 4 a tensor."""
+    vectors: Tensor = features if isinstance(features, Tensor) else features.pooler_output
+    return vectors

@@ -1,0 +1,45 @@
+"""Every error that the library raises on purpose.
+
+StyleclipError
+ ├── ArgumentError       a value that cannot be used (also a ValueError)
+ ├── CheckpointError     a file that cannot be read as what was asked for
+ ├── ImageError          a picture that cannot be read or written
+ ├── PromptError         a text that cannot be used
+ ├── NonFiniteError      an optimisation left the finite numbers; carries the best result so far
+ └── MissingExtraError   an optional package is not installed; names the extra to install
+A message says what was expected, what was found and what to do.
+"""
+
+from __future__ import annotations
+
+
+class StyleclipError(Exception):
+    """Base of all errors here; the command line shows its message and exits with 2."""
+
+
+class ArgumentError(StyleclipError, ValueError):
+    """A value of the wrong shape, range or name."""
+
+
+class CheckpointError(StyleclipError):
+    """A file of weights that is damaged, of another kind, or not complete."""
+
+
+class ImageError(StyleclipError):
+    """A picture file that cannot be read or written."""
+
+
+class PromptError(StyleclipError, ValueError):
+    """A text that is empty, too long or otherwise unusable."""
+
+
+class NonFiniteError(StyleclipError, ArithmeticError):
+    """A loss became NaN or infinite. ``best`` is the best result before that, or None."""
+
+    def __init__(self, message: str, best: object = None) -> None:
+        super().__init__(message)
+        self.best = best
+
+
+class MissingExtraError(StyleclipError, ImportError):
+    """An optional package is missing; the message names the extra that brings it."""

@@ -1,0 +1,1 @@
+"""How edits are judged: by a reader that editing never sees."""

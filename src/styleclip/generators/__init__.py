@@ -1,0 +1,40 @@
+"""Generators: z -> w -> w_plus -> style -> image. Nobody outside knows which one it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from styleclip.latents import StyleLayout
+
+__all__ = ["Generator", "Noise"]
+
+Noise = Literal["const", "none", "random"] | Sequence[Tensor]
+
+
+class Generator(Protocol):
+    """The four verbs and what is known beforehand. See ``stylegan2.StyleGAN2`` for the shapes."""
+
+    w_average: Tensor
+
+    @property
+    def layout(self) -> StyleLayout: ...
+    @property
+    def resolution(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def z_dim(self) -> int: ...
+    def mapping(self, z: Tensor, c: Tensor | None = None) -> Tensor: ...
+    def truncate(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor: ...
+    def affine(self, w_plus: Tensor) -> Tensor: ...
+    def synthesis(
+        self,
+        style: Tensor,
+        noise: Noise = "const",
+        resolution: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor: ...

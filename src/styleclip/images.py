@@ -1,0 +1,306 @@
+"""Pictures at the border: files and PIL outside, tensors [1,3,H,W] in [-1,1] inside (design D1).
+
+  file -open_picture-> PIL RGB -to_tensor(size)-> [1,3,H,W] -to_picture-> PIL -save_image-> file
+Whatever a picture file can be (palette, 16 bits, alpha, turned by EXIF, grey, CMYK) becomes plain
+RGB, and whatever can be wrong with it one ``ImageError``. A file is written beside its place and
+renamed, so it is whole or absent. A PNG may carry a recipe: JSON in an iTXt chunk "styleclip".
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from styleclip.errors import ImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF")  # none that runs programs
+MAX_PIXELS = 100_000_000  # a picture of 10,000 x 10,000; decoded it takes 300 MB
+RECIPE_KEY = "styleclip"
+TILE = 192  # pixels a picture has at least in a strip, room enough for a caption
+MARGIN = 12
+
+
+def read_image(path: str | Path, size: int | None = None) -> Tensor:
+    """A picture file as [1,3,H,W] in [-1,1]; with ``size``, its centre square at that size.
+
+    Raises ``ImageError`` for a file that is missing, not a picture, damaged or too large.
+    """
+    return to_tensor(open_picture(path), size)
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    """A picture file as upright, opaque PIL RGB. Raises ``ImageError``."""
+    path = Path(path)
+    with _opened(path, FORMATS) as picture:
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise _too_large(path, f"{width} x {height}")
+        picture.load()
+        return to_rgb(ImageOps.exif_transpose(picture))
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Any PIL mode as RGB: 16 bits scaled to 8, transparent places white."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        values = np.asarray(picture).astype(np.float64)
+        if picture.mode == "F":  # 0..1 by convention, some writers mean 0..255
+            values = values * 255 if np.nanmax(values) <= 1 else values
+        else:
+            values = values / 257  # 65535 -> 255
+        picture = Image.fromarray(np.nan_to_num(values).clip(0, 255).round().astype(np.uint8))
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, "white")
+        picture = Image.alpha_composite(paper, layer)
+    return picture.convert("RGB")
+
+
+def centre_square(picture: Image.Image, size: int) -> Image.Image:
+    """The largest square around the centre, resized to ``size`` pixels each way (antialiased)."""
+    width, height = picture.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    if side == size:
+        return picture.crop(box)
+    return picture.resize((size, size), Image.Resampling.LANCZOS, box=box)
+
+
+def to_tensor(picture: Image.Image, size: int | None = None) -> Tensor:
+    """PIL -> [1,3,H,W] in [-1,1]; with ``size``, its centre square at that size."""
+    picture = to_rgb(picture)
+    if size is not None:
+        picture = centre_square(picture, size)
+    pixels = torch.from_numpy(np.array(picture))  # [H,W,3] uint8
+    return pixels.permute(2, 0, 1)[None].contiguous().float() / 127.5 - 1
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """[1,3,H,W] or [3,H,W], clamped to [-1,1], -> PIL RGB; ``ImageError`` for other shapes."""
+    pixels = image[0] if image.ndim == 4 and image.shape[0] == 1 else image
+    if pixels.ndim != 3 or pixels.shape[0] != 3:
+        raise ImageError(f"expected one picture [1, 3, H, W] or [3, H, W], got {list(image.shape)}")
+    unit = (pixels.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
+    return Image.fromarray(unit.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+
+
+def png_bytes(image: Tensor | Image.Image, recipe: Mapping[str, Any] | None = None) -> bytes:
+    """One picture as the bytes of a PNG file, with its recipe if there is one."""
+    picture = to_picture(image) if isinstance(image, Tensor) else image
+    chunks = PngInfo()
+    if recipe is not None:
+        chunks.add_itxt(RECIPE_KEY, json.dumps(recipe, ensure_ascii=False), zip=True)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", pnginfo=chunks)
+    return buffer.getvalue()
+
+
+def save_image(
+    path: str | Path,
+    image: Tensor | Image.Image,
+    recipe: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write one picture as PNG, whole or not at all.
+
+    Raises ``ImageError`` if the file exists (unless ``overwrite``) or cannot be written.
+    """
+    check_output(path, overwrite)
+    _write(Path(path), png_bytes(image, recipe), overwrite)
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """The recipe that a PNG carries, as JSON values. Raises ``ImageError`` if it has none."""
+    path = Path(path)
+    with _opened(path, FORMATS) as picture:
+        if picture.size[0] * picture.size[1] > MAX_PIXELS:
+            raise _too_large(path, "{} x {}".format(*picture.size))
+        picture.load()  # a chunk may stand behind the pixels
+        text = dict(getattr(picture, "text", {})).get(RECIPE_KEY)
+    if text is None:
+        raise ImageError(
+            f"{path} carries no recipe: it was written with --no-recipe, by another program, "
+            "or its metadata was removed"
+        )
+    try:
+        recipe = json.loads(text)
+    except ValueError as error:
+        raise ImageError(f"the recipe in {path} is damaged: make the picture again") from error
+    if not isinstance(recipe, dict):
+        raise ImageError(f"the recipe in {path} is not a JSON object: make the picture again")
+    return recipe
+
+
+def strip(pictures: Sequence[Tensor | Image.Image], captions: Sequence[str]) -> Image.Image:
+    """Pictures side by side on white, each over its caption."""
+    tiles = [_tile(picture) for picture in pictures]
+    font = ImageFont.load_default(size=14)
+    width, height = max(t.width for t in tiles), max(t.height for t in tiles)
+    texts = [
+        "\n".join(_wrapped(caption, font, width))
+        for _, caption in zip(tiles, captions, strict=True)
+    ]
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    text_height = max(round(draw.multiline_textbbox((0, 0), text, font=font)[3]) for text in texts)
+    size = (MARGIN + len(tiles) * (width + MARGIN), 3 * MARGIN + height + text_height)
+    page = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(page)
+    for i, (tile, text) in enumerate(zip(tiles, texts, strict=True)):
+        left = MARGIN + i * (width + MARGIN)
+        page.paste(tile, (left, MARGIN))
+        middle = (left + width / 2, 2 * MARGIN + height)
+        draw.multiline_text(middle, text, fill="black", font=font, anchor="ma", align="center")
+    return page
+
+
+def save_gif(
+    path: str | Path,
+    frames: Sequence[Tensor | Image.Image],
+    overwrite: bool = False,
+    milliseconds: int = 80,
+) -> None:
+    """Write ``frames`` as an endless GIF that runs there and back. Raises as ``save_image``."""
+    check_output(path, overwrite, ".gif")
+    tiles = [_tile(frame) for frame in frames]
+    there_and_back = [*tiles, *tiles[-2:0:-1]]
+    waits = [milliseconds] * len(there_and_back)
+    waits[0] = waits[len(tiles) - 1] = 8 * milliseconds  # rest at both ends
+    buffer = io.BytesIO()
+    there_and_back[0].save(
+        buffer, format="GIF", save_all=True, append_images=there_and_back[1:], duration=waits,
+        loop=0,
+    )  # fmt: skip
+    _write(Path(path), buffer.getvalue(), overwrite)
+
+
+def check_output(path: str | Path, overwrite: bool = False, suffix: str = ".png") -> None:
+    """Raise ``ImageError`` unless a file can be written at ``path``: ask before the work starts."""
+    path = Path(path)
+    if path.suffix.lower() != suffix:
+        raise ImageError(
+            f"{path} cannot be written: the file is a {suffix[1:].upper()}, so let its name end in "
+            f"{suffix}"
+        )
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder: give the name of a file in it")
+    if path.exists() and not path.is_file():
+        raise ImageError(f"{path} is not a regular file: give the name of a new file")
+    if path.exists() and not overwrite:
+        raise ImageError(f"{path} exists already: choose another name, or --force to overwrite it")
+    if not path.parent.is_dir():
+        raise ImageError(f"there is no folder {path.parent} to write {path.name} in: make it first")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def write_bytes(path: str | Path, content: bytes, overwrite: bool = False) -> None:
+    """Write a file at once or not at all; raises ``ImageError`` if it cannot be written."""
+    _write(Path(path), content, overwrite)
+
+
+def _write(path: Path, content: bytes, overwrite: bool) -> None:
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        temporary.chmod(0o666 & ~_umask())  # mkstemp allows the owner alone
+        if path.exists() and not overwrite:  # it came while we worked
+            raise ImageError(f"{path} exists already: choose another name, or --force")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:  # Ctrl-C included
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """The file as a PIL picture that is not decoded yet; every failure becomes ``ImageError``."""
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder: give a picture file in it")
+    if not path.exists():
+        raise ImageError(f"there is no file {path}: check the name")
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise ImageError(f"{path} cannot be opened: {_reason(error)}") from error
+    with stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PIL warns of odd metadata and of large pictures
+        try:
+            with Image.open(stream, formats=formats) as picture:
+                yield picture
+        except ImageError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise _too_large(path, "more than 10,000 x 10,000") from error
+        except Image.UnidentifiedImageError as error:
+            raise ImageError(
+                f"{path} is not a picture that can be read: give a PNG, JPEG, WebP, TIFF, GIF, "
+                "BMP or AVIF file"
+            ) from error
+        except Exception as error:  # decoders raise anything on damaged bytes
+            raise ImageError(
+                f"{path} is a damaged or truncated picture ({_reason(error)}): get the file again"
+            ) from error
+
+
+def _too_large(path: Path, size: str) -> ImageError:
+    return ImageError(
+        f"{path} is too large ({size} pixels, at most {MAX_PIXELS // 1_000_000} million can be "
+        "read): make it smaller first"
+    )
+
+
+def _unwritable(path: Path, error: OSError) -> ImageError:
+    return ImageError(f"{path} cannot be written: {_reason(error)}; choose another place")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _tile(image: Tensor | Image.Image) -> Image.Image:
+    picture = to_picture(image) if isinstance(image, Tensor) else to_rgb(image)
+    scale = TILE / max(picture.size)
+    if scale <= 1:
+        return picture
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.BICUBIC)
+
+
+def _wrapped(text: str, font: Any, width: int) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,56 @@
+"""What an edit minimises, term by term. All take and return plain tensors, one value an image.
+
+  target       1 - cos(e(image), t)                                     (StyleCLIP, 2103.17249, eq. 1)
+  directional  1 - cos(e(image) - e(source), t - t_neutral)             (StyleGAN-NADA, 2108.00946, eq. 2)
+  identity     1 - cos(R(image), R(source))                             (StyleCLIP, eq. 2)
+  latent       sum of squares of the step                               (StyleCLIP, eq. 1, as its code has it)
+  laplacian    L1 over the bands of a Laplacian pyramid                 (Bojanowski et al., 1707.05776, sec. 3.2)
+Shapes: embeddings [B,E] (unit vectors) against [E] or [B,E]; results [B].
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def target_distance(image_embeddings: Tensor, text_embedding: Tensor) -> Tensor:
+    """[B,E], [E] -> [B] in [0,2]."""
+    return 1 - (image_embeddings * text_embedding).sum(dim=-1)
+
+
+def directional_distance(
+    image_embeddings: Tensor, source_embeddings: Tensor, text_direction: Tensor
+) -> Tensor:
+    """[B,E], [B,E], [E] -> [B] in [0,2]; 1, without a gradient towards noise, where nothing moved."""
+    moved = image_embeddings - source_embeddings
+    length = (moved.square().sum(dim=-1) + 1e-6).sqrt()
+    return 1 - (moved * F.normalize(text_direction, dim=-1)).sum(dim=-1) / length
+
+
+def identity_distance(face_embeddings: Tensor, source_embeddings: Tensor) -> Tensor:
+    """[B,N], [B,N] unit vectors -> [B] in [0,2]."""
+    return 1 - (face_embeddings * source_embeddings).sum(dim=-1)
+
+
+def latent_distance(step: Tensor) -> Tensor:
+    """Sum of squares of a step in W+ or S, an image each: [B,...] -> [B]."""
+    return step.square().flatten(1).sum(dim=1)
+
+
+def text_direction(target: Tensor, neutral: Tensor) -> Tensor:
+    """normalise(target - neutral): [E], [E] -> [E]; zero where the two texts are one."""
+    return F.normalize(target - neutral, dim=-1) if not torch.equal(target, neutral) else target * 0
+
+
+def laplacian_l1(images: Tensor, others: Tensor, levels: int = 4) -> Tensor:
+    """[B,C,H,W] twice -> [B]: mean absolute difference in each band, fine ones counting as coarse."""
+    difference = images - others
+    total = difference.new_zeros(len(difference))
+    for _ in range(levels - 1):
+        coarse = F.avg_pool2d(difference, 2)
+        band = difference - F.interpolate(coarse, scale_factor=2.0, mode="nearest")
+        total = total + band.abs().flatten(1).mean(dim=1)
+        difference = coarse
+    return total + difference.abs().flatten(1).mean(dim=1)

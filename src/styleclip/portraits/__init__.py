@@ -1,0 +1,1 @@
+"""The portraits world: drawn faces whose attributes and captions are known exactly."""

@@ -1,0 +1,218 @@
+"""Recipe of the portraits generator: no label, caption or CLIP reaches it.
+
+  1. reconstruction   min |lap(G(E(x) + noise)) - lap(x)|_1 over renders x        (encoder and generator)
+  2. mapping          a rectified flow carries Gaussian z to the encoder's w (arXiv 2209.03003); the
+                      mapping network then learns that flow's end points, so z -> w is one pass
+`styleclip portraits train generator`
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from styleclip.errors import ArgumentError
+from styleclip.generators.ops import normalize_second_moment
+from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from styleclip.inversion.encoder import Encoder, EncoderConfig
+from styleclip.losses import laplacian_l1
+from styleclip.portraits.training import (
+    OnStep,
+    Renders,
+    Run,
+    ramped_rate,
+    set_rate,
+    step_generator,
+    update_average,
+)
+
+
+MAPPING_LR_MULTIPLIER = 0.01  # of StyleGAN2's mapping layers: their weights move 100 times less
+
+
+@dataclass(frozen=True)
+class GeneratorRecipe:
+    """64-pixel portraits; see the card beside the weights for the figures this gave."""
+
+    seed: int = 1
+    config: StyleGAN2Config = StyleGAN2Config(
+        64, (96, 96, 96, 64, 32), w_dim=128, z_dim=128, mapping_layers=4, mapping_width=512
+    )
+    steps: int = 8_000
+    batch: int = 16
+    generator_rate: float = 1e-2  # weights are stored at unit variance, so this is 1 % a step
+    encoder_rate: float = 1e-3
+    w_noise: float = 0.10  # of the shared w, whose columns have unit scale
+    row_noise: float = 0.10  # of every row of W+ by itself: edits live there
+    w_penalty: float = 1e-3
+
+
+def new_networks(recipe: GeneratorRecipe) -> tuple[StyleGAN2, Encoder]:
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        generator = StyleGAN2(recipe.config)
+        config = EncoderConfig(recipe.config.resolution, generator.rows, recipe.config.w_dim)
+        return generator, Encoder(config)
+
+
+def train_reconstruction(
+    renders: Renders, recipe: GeneratorRecipe, checkpoint: Path, on_step: OnStep
+) -> tuple[StyleGAN2, Encoder]:
+    """Stage 1; returns the running averages of generator and encoder."""
+    generator, encoder = new_networks(recipe)
+    averages = copy.deepcopy(generator), copy.deepcopy(encoder)
+    mapping = {id(p) for p in generator.mapping_layers.parameters()}
+    drawn = [p for p in generator.parameters() if id(p) not in mapping]
+    ratio = recipe.encoder_rate / recipe.generator_rate
+    optimizer = torch.optim.Adam(
+        [{"params": drawn}, {"params": encoder.parameters(), "factor": ratio}], betas=(0.9, 0.99)
+    )
+    run = Run(
+        checkpoint,
+        {"generator": generator, "encoder": encoder, "g_mean": averages[0], "e_mean": averages[1]},
+        {"adam": optimizer},
+    )
+
+    def one_step(step: int) -> dict[str, float]:
+        random = step_generator(recipe.seed, step)
+        images = renders.batch(
+            torch.randint(len(renders.portraits), (recipe.batch,), generator=random)
+        )
+        # the encoder names a w, and noise makes its neighbourhood mean the same portrait
+        with torch.autocast("cpu", torch.bfloat16):
+            w = encoder.single_w(images).float()
+            shared = torch.randn(w.shape, generator=random) * recipe.w_noise
+            w_plus = (w + shared)[:, None].expand(-1, generator.rows, -1)
+            rows = torch.randn(w_plus.shape, generator=random) * recipe.row_noise
+            redrawn = generator.synthesis(generator.affine(w_plus + rows), noise="none").float()
+        loss = laplacian_l1(redrawn, images).mean()
+        total = loss + recipe.w_penalty * w.square().mean()
+        set_rate(optimizer, ramped_rate(recipe.generator_rate, step, recipe.steps))
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+        decay = min(0.998, step / (step + 10))
+        update_average(averages[0], generator, decay)
+        update_average(averages[1], encoder, decay)
+        error = F.mse_loss(redrawn.detach(), images)
+        return {
+            "loss": loss.item(),
+            "psnr": float(10 * torch.log10(4 / error)),
+            "w": w.detach().std().item(),
+        }
+
+    run.train(recipe.steps, one_step, on_step)
+    return averages
+
+
+class Velocity(nn.Module):
+    """v(x, t): a residual MLP over [B,D] and t [B,1]."""
+
+    def __init__(self, width: int, hidden: int = 512, layers: int = 4) -> None:
+        super().__init__()
+        self.inputs = nn.Linear(width + 16, hidden)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.SiLU(),
+                          nn.Linear(hidden, hidden)) for _ in range(layers)
+        )  # fmt: skip
+        self.outputs = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        angles = t * torch.pi * torch.arange(1, 9, dtype=x.dtype, device=x.device)
+        h = self.inputs(torch.cat([x, angles.sin(), angles.cos()], dim=1))
+        for block in self.blocks:
+            h = h + block(h)
+        velocity: Tensor = self.outputs(h)
+        return velocity
+
+
+@torch.no_grad()
+def flow(velocity: Velocity, x: Tensor, steps: int = 24) -> Tensor:
+    """Carry Gaussian x [N,D] along the flow from t = 0 to 1 (midpoint rule)."""
+    h = 1.0 / steps
+    for i in range(steps):
+        t = torch.full((len(x), 1), i * h)
+        middle = x + 0.5 * h * velocity(x, t)
+        x = x + h * velocity(middle, t + 0.5 * h)
+    return x
+
+
+@dataclass(frozen=True)
+class MappingRecipe:
+    """Fits the mapping network to the encoder's w of the stored renders."""
+
+    seed: int = 3
+    flow_steps: int = 12_000
+    flow_batch: int = 512
+    flow_rate: float = 1e-3
+    pairs: int = 60_000
+    mapping_steps: int = 12_000
+    mapping_batch: int = 256
+    mapping_rate: float = 1e-3
+
+
+def train_mapping(
+    generator: StyleGAN2, w: Tensor, recipe: MappingRecipe, checkpoint: Path, on_step: OnStep
+) -> StyleGAN2:
+    """Stage 2. ``w`` [N,D]: the encoder's latents of the training renders."""
+    if generator.config.z_dim != w.shape[1]:
+        raise ArgumentError("this recipe needs z and w of one width")
+    centre, scale = w.mean(dim=0), w.std(dim=0)
+    data = (w - centre) / scale
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        velocity = Velocity(w.shape[1])
+        fresh = StyleGAN2(generator.config).mapping_layers
+    generator.mapping_layers.load_state_dict(fresh.state_dict())
+    average = copy.deepcopy(velocity)
+    optimizer = torch.optim.Adam(velocity.parameters())
+
+    def flow_step(step: int) -> dict[str, float]:
+        # straight paths from noise to data, each noise paired with a near datum of its batch
+        random = step_generator(recipe.seed, step)
+        target = data[torch.randint(len(data), (recipe.flow_batch,), generator=random)]
+        noise = torch.randn(target.shape, generator=random)
+        t = torch.rand(len(target), 1, generator=random)
+        predicted = velocity(torch.lerp(noise, target, t), t)
+        loss = F.mse_loss(predicted, target - noise)
+        set_rate(optimizer, ramped_rate(recipe.flow_rate, step, recipe.flow_steps, tail=0.7))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        update_average(average, velocity, min(0.999, step / (step + 10)))
+        return {"flow": loss.item()}
+
+    path = checkpoint.with_name("flow.pt")
+    Run(path, {"velocity": velocity, "mean": average}, {"adam": optimizer}).train(
+        recipe.flow_steps, flow_step, on_step
+    )
+
+    # the network sees z at unit second moment, so the flow starts from there as well
+    random = step_generator(recipe.seed, recipe.flow_steps + 1)
+    z = torch.randn(recipe.pairs, w.shape[1], generator=random)
+    ends = torch.cat([flow(average, part) for part in normalize_second_moment(z).split(4096)])
+    ends = ends * scale + centre
+    layers = generator.mapping_layers.requires_grad_(True)
+    fit = torch.optim.Adam(layers.parameters(), betas=(0.9, 0.99))
+
+    def mapping_step(step: int) -> dict[str, float]:
+        random = step_generator(recipe.seed + 1, step)
+        index = torch.randint(recipe.pairs, (recipe.mapping_batch,), generator=random)
+        loss = ((generator.mapping(z[index]) - ends[index]) / scale).square().mean()
+        set_rate(fit, ramped_rate(recipe.mapping_rate, step, recipe.mapping_steps, tail=0.7)
+                 / MAPPING_LR_MULTIPLIER)  # fmt: skip
+        fit.zero_grad(set_to_none=True)
+        loss.backward()
+        fit.step()
+        return {"unexplained": loss.item()}
+
+    Run(checkpoint, {"mapping": layers}, {"adam": fit}).train(
+        recipe.mapping_steps, mapping_step, on_step
+    )
+    generator.w_average.copy_(generator.mean_w(10_000, random)[0])
+    return generator

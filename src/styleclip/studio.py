@@ -1,0 +1,266 @@
+"""The library in five lines: a model by name, a picture, a sentence, and the edited picture.
+
+  studio = Studio.load("portraits")
+  w_plus = studio.open("me.png")                                    # or studio.sample(seed=3)
+  edit = studio.edit(w_plus, "a face -> a face with red hair")
+  save_image("edited.png", studio.render(w_plus, edit, strength=1.2))
+The words are the command line's. A network is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+import styleclip
+from styleclip import images
+from styleclip.checkpoints import (
+    Model,
+    load_clip,
+    load_encoder,
+    load_generator,
+    read_model,
+    tensors_hash,
+)
+from styleclip.checkpoints.registry import CLIP, ENCODER, GENERATOR
+from styleclip.editing.edit import Edit, apply_edits
+from styleclip.editing.optimization import OptimizationConfig, optimize
+from styleclip.errors import ArgumentError, PromptError
+from styleclip.generators.stylegan2 import StyleGAN2
+from styleclip.inversion.encoder import Encoder
+from styleclip.inversion.projection import ProjectionConfig, project
+from styleclip.prompts import PromptPair, parse_prompt
+from styleclip.recipe import Recipe, Source
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from styleclip.clip.embedder import ClipEmbedder
+
+Part = Literal["generator", "clip", "encoder"]
+OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
+TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
+FILLERS = frozenset(
+    (
+        "a",
+        "an",
+        "the",
+        "this",
+        "that",
+        "of",
+        "with",
+        "without",
+        "and",
+        "or",
+        "no",
+        "not",
+        "in",
+        "on",
+        "at",
+        "to",
+        "is",
+        "are",
+        "has",
+        "have",
+        "having",
+        "wearing",
+        "very",
+        "more",
+        "less",
+        "some",
+    )
+)  # words that ask for nothing by themselves
+
+
+class PromptWarning(UserWarning):
+    """The model does not know some of the words of a prompt."""
+
+
+class Studio:
+    """A generator, a CLIP and perhaps an encoder that belong together, on one device."""
+
+    def __init__(self, model: Model, device: torch.device | str = "cpu") -> None:
+        self.model = model
+        self.device = torch.device(device)
+        self._hashes: dict[Part, str] = {}
+
+    @classmethod
+    def load(cls, name: str | Path = "portraits", device: torch.device | str = "cpu") -> Self:
+        """A built-in model by its name, or a model folder. Raises ``CheckpointError``."""
+        return cls(read_model(name), device)
+
+    @cached_property
+    def generator(self) -> StyleGAN2:
+        return load_generator(self.model.file(GENERATOR)).to(self.device)
+
+    @cached_property
+    def embedder(self) -> ClipEmbedder:
+        return load_clip(self.model.file(CLIP)).to(self.device)
+
+    @cached_property
+    def encoder(self) -> Encoder | None:
+        """Image -> w_plus in one pass; None if the model has none."""
+        if not (self.model.folder / ENCODER).exists():
+            return None
+        return load_encoder(self.model.file(ENCODER)).to(self.device)
+
+    def sample(self, seed: int = 0, truncation: float = TRUNCATION) -> Tensor:
+        """The w_plus [1,L,D] of a seed; ``truncation`` 1 is full variety, 0 the mean picture."""
+        random = torch.Generator().manual_seed(seed)
+        z = torch.randn(1, self.generator.config.z_dim, generator=random).to(self.device)
+        with torch.no_grad():
+            return self.generator.truncate(self.generator.mapping(z), truncation)
+
+    def open(
+        self,
+        picture: str | Path | Image.Image | Tensor,
+        refine: int | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """The w_plus [1,L,D] of a picture: a file, PIL, or a tensor [1,3,H,W] in [-1,1].
+
+        ``refine`` is the number of optimisation steps after the encoder, None for as many as are
+        worth it, 0 for the encoder alone. Raises ``ImageError``.
+        """
+        image = self.square(picture)
+        start = None
+        if self.encoder is not None:
+            with torch.no_grad():
+                start = self.encoder(image)
+        if refine == 0:
+            if start is None:
+                raise ArgumentError(
+                    f"the model {self.model.name!r} has no encoder, so it needs steps of refinement"
+                )
+            return start
+        config = ProjectionConfig() if start is not None else ProjectionConfig.from_mean()
+        if refine is not None:
+            config = replace(config, steps=refine)
+        return project(self.generator, image, config, start, on_step)
+
+    def square(self, picture: str | Path | Image.Image | Tensor) -> Tensor:
+        """A picture as the model takes it: its centre square, [1,3,R,R]."""
+        size = self.generator.resolution
+        if isinstance(picture, Tensor):
+            if picture.shape[-2:] != (size, size):
+                picture = images.to_picture(picture)
+            else:
+                return picture.reshape(1, 3, size, size).to(self.device)
+        if isinstance(picture, str | Path):
+            picture = images.open_picture(picture)
+        return images.to_tensor(picture, size).to(self.device)
+
+    def prompt(self, text: str | PromptPair) -> PromptPair:
+        """Read "neutral -> target", or a target alone with the model's neutral text."""
+        if isinstance(text, PromptPair):
+            return text
+        if "->" not in text and text.strip() and not self.model.neutral:
+            raise PromptError(
+                f"the model {self.model.name!r} names no neutral text: write 'neutral -> target'"
+            )
+        return parse_prompt(text, self.model.neutral)
+
+    def prompt_warnings(self, prompt: PromptPair) -> list[str]:
+        """What the model will not understand of a prompt, in sentences; mostly none."""
+        unknown = list(
+            dict.fromkeys(
+                word
+                for text in (prompt.neutral, prompt.target)
+                for word in self.embedder.unknown_words(text)
+            )
+        )
+        if not unknown:
+            return []
+        named = ", ".join(repr(word) for word in unknown)
+        known = set(prompt.neutral.lower().split()) | FILLERS
+        asked = [word for word in prompt.target.lower().split() if word.strip(",.") not in known]
+        strangers = {word.lower() for word in unknown}
+        if all(word.strip(",.") in strangers for word in asked):
+            return [
+                f"the model {self.model.name!r} knows nothing about {prompt.target!r}: it never "
+                f"learned {named}, so expect no meaningful edit"
+            ]
+        return [f"the model {self.model.name!r} never learned the words {named} and ignores them"]
+
+    def edit(
+        self,
+        w_plus: Tensor,
+        prompt: str | PromptPair,
+        config: OptimizationConfig | None = None,
+        on_step: OnStep | None = None,
+    ) -> Edit:
+        """The edit of ``w_plus`` [B,L,D] that ``prompt`` asks for, by latent optimisation.
+
+        Warns (``PromptWarning``) of words that the model does not know. Raises ``PromptError``.
+        """
+        pair = self.prompt(prompt)
+        for message in self.prompt_warnings(pair):
+            warnings.warn(message, PromptWarning, stacklevel=2)
+        config = OptimizationConfig() if config is None else config
+        return optimize(self.generator, self.embedder, w_plus, pair, config, on_step)
+
+    def render(
+        self,
+        w_plus: Tensor,
+        edits: Edit | Sequence[tuple[Edit, float]] = (),
+        strength: float = 1.0,
+    ) -> Tensor:
+        """Images [B,3,R,R] of ``w_plus`` [B,L,D] under an edit, or a stack of (edit, strength).
+
+        ``strength`` multiplies every edit's own: 0 is the unedited picture.
+        """
+        stack = [(edits, 1.0)] if isinstance(edits, Edit) else list(edits)
+        with torch.no_grad():
+            style = apply_edits(self.generator, w_plus, [(e, strength * s) for e, s in stack])
+            return self.generator.synthesis(style)
+
+    def recipe(self, source: Source, edits: Sequence[tuple[Edit, float]] = ()) -> Recipe:
+        """How ``render(latents(source), edits)`` comes about, for the metadata of its PNG."""
+        parts: list[Part] = ["generator", "clip"] if edits else ["generator"]
+        return Recipe(
+            model=self.model.name,
+            hashes=self.hashes(*parts),
+            source=source,
+            edits=tuple(edits),
+            made_with=f"styleclip {styleclip.__version__}",
+        )
+
+    def latents(self, source: Source) -> Tensor:
+        """The w_plus [1,L,D] of a recipe's source."""
+        if source.w_plus is not None:
+            return source.w_plus.to(self.device)
+        if source.seed is None:
+            raise ArgumentError("a source needs a seed or a w_plus")
+        return self.sample(source.seed, source.truncation)
+
+    def replay(self, recipe: Recipe) -> Tensor:
+        """The picture [1,3,R,R] of a recipe again. Raises ``ArgumentError`` for other weights."""
+        ours = self.hashes("generator")["generator"]
+        theirs = recipe.hashes.get("generator", "")
+        if ours != theirs:
+            raise ArgumentError(
+                f"the recipe was made with other weights (generator {theirs[:12] or 'unnamed'}, "
+                f"the model {self.model.name!r} has {ours[:12]}): give the model that made it"
+            )
+        return self.render(self.latents(recipe.source), recipe.edits)
+
+    def hashes(self, *parts: Part) -> dict[str, str]:
+        """SHA-256 of the networks' tensors, by part; of the generator if none is named."""
+        for part in parts or ("generator",):
+            if part not in self._hashes:
+                network: nn.Module | None = self.generator
+                if part == "clip":
+                    network = self.embedder.model
+                elif part == "encoder":
+                    network = self.encoder
+                if network is None:
+                    raise ArgumentError(f"the model {self.model.name!r} has no {part}")
+                self._hashes[part] = tensors_hash(network.state_dict())
+        return {part: self._hashes[part] for part in parts or ("generator",)}

@@ -1,0 +1,35 @@
+"""Small networks with random weights, and the reference vectors, for tests of every room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+
+
+def expected(name: str) -> dict[str, Tensor]:
+    """What the reference implementation computes from the vector file ``name``."""
+    return load_file(VECTORS / f"{name}.expected.safetensors")
+
+
+def random_generator(config: StyleGAN2Config, seed: int = 0) -> StyleGAN2:
+    """A generator whose every parameter matters: noise, biases and the mean w are not zero."""
+    random = torch.Generator().manual_seed(seed)
+    generator = StyleGAN2(config).eval().requires_grad_(False)
+    for name, tensor in generator.state_dict().items():
+        drawn = torch.randn(tensor.shape, generator=random)
+        if name.startswith("mapping_layers") and name.endswith("weight"):
+            tensor.copy_(drawn / 0.01)
+        elif name.endswith("affine.bias"):
+            tensor.copy_(1 + 0.3 * drawn)
+        elif name.endswith(("bias", "noise_strength", "w_average")):
+            tensor.copy_(0.3 * drawn)
+        else:
+            tensor.copy_(drawn)
+    return generator
