@@ -1,8 +1,8 @@
 # Every target makes the environment first when it is missing: `make demo` works on a clean clone.
-#   make demo       edit a shipped example picture, and a strip of six edits, into out/
+#   make demo       edit a shipped example picture, into out/
 #   make test       the unit tests, under two minutes
 #   make check      lint, format, types, import contracts, then every test
-#   make benchmark  start-up, generator and optimisation timings
+#   make benchmark  seconds until the package is imported and the help is shown
 #   make wheel      dist/styleclip-*.whl
 #   make clean      what the other targets made, except the environment
 
@@ -16,7 +16,7 @@ READY := .venv/.ready
 demo: $(READY)
 	@mkdir -p out
 	$(BIN)/styleclip edit examples/portrait.png "a face -> a face with red hair" \
-		--out out/edit.png --strip out/strip.png --force
+		--out out/edit.png --strip --force
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"

@@ -19,12 +19,11 @@ from styleclip.generators.stylegan2 import StyleGAN2, SynthesisBlock
 
 
 class LiteralStyleGAN2(nn.Module):
-    """The weights of a ``StyleGAN2``, copied; ``synthesis(style)`` renders with constant noise."""
+    """Takes a ``StyleGAN2`` over; ``synthesis(style)`` renders with its constant noise."""
 
     def __init__(self, generator: StyleGAN2) -> None:
         super().__init__()
-        self.generator = StyleGAN2(generator.config)
-        self.generator.load_state_dict(generator.state_dict())
+        self.generator = generator
         for parameter in self.generator.parameters():
             parameter.data = parameter.data.contiguous()
             parameter.requires_grad_(True)
@@ -87,3 +86,9 @@ def filtered(x: Tensor, gain: float, before: int, after: int) -> Tensor:
     x = F.pad(x, (before, after, before, after))
     y = F.conv2d(x.reshape(batch * channels, 1, *x.shape[2:]), kernel)
     return y.reshape(batch, channels, *y.shape[2:])
+
+
+def clip_pixels(images: Tensor, size: int) -> Tensor:
+    """The official CLIP input: every pixel repeated size/32 times each way, averages of H/32."""
+    large = F.interpolate(images, scale_factor=size // 32, mode="nearest")
+    return F.avg_pool2d(large, images.shape[2] // 32)

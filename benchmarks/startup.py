@@ -14,7 +14,10 @@ from statistics import median
 COMMANDS = {
     "python -c pass": ("pass",),
     "import styleclip": ("import styleclip",),
-    "styleclip --help": ("from styleclip.apps.cli import main; main()", "--help"),
+    "styleclip --help": (
+        "import sys; from styleclip.apps.cli import main; sys.exit(main())",
+        "--help",
+    ),
 }
 
 

@@ -78,7 +78,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_help_loads_no_network_library() -> None:
-    loaded = loaded_after("from styleclip.apps.cli import main; main()", "--help")
+    loaded = loaded_after(
+        "import sys; from styleclip.apps.cli import main; sys.exit(main())", "--help"
+    )
     assert "typer" in loaded
     assert not loaded & {"torch", "transformers", "tokenizers", "safetensors", "skia"}
 
@@ -97,7 +99,9 @@ def test_import_contracts_hold() -> None:
 
 
 def test_one_version_everywhere() -> None:
-    shown = run_python("from styleclip.apps.cli import main; main()", "--version")
+    shown = run_python(
+        "import sys; from styleclip.apps.cli import main; sys.exit(main())", "--version"
+    )
     assert VERSION in shown.split()
     assert importlib.metadata.version("styleclip") == VERSION
     assert f"\nversion: {VERSION}\n" in (ROOT / "CITATION.cff").read_text("utf-8")

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
@@ -252,7 +252,7 @@ def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
             raise
         except Image.DecompressionBombError as error:
             raise _too_large(path, "more than 10,000 x 10,000") from error
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise ImageError(
                 f"{path} is not a picture that can be read: give a PNG, JPEG, WebP, TIFF, GIF, "
                 "BMP or AVIF file"

@@ -1,9 +1,11 @@
 """The currency of the library: what a latent is, and whose columns are whose in a flat style.
 
 Letters used as trailing shape comments everywhere:
-  B batch · L rows of W+ · D width of w · S width of the flat style · C channels · E embedding · H W pixels
-A ``w_plus [B,L,D]`` is what is stored, inverted and shared. A ``style [B,S]`` is all affine outputs of a
-generator side by side (StyleSpace, Wu et al. 2021); its ``StyleLayout`` is computed from the generator.
+  B batch · L rows of W+ · D width of w · S width of the flat style · C channels · E embedding
+  H W pixels
+A ``w_plus [B,L,D]`` is what is stored, inverted and shared. A ``style [B,S]`` is all affine outputs
+of a generator side by side (StyleSpace, Wu et al. 2021); its ``StyleLayout`` is computed from the
+generator.
 """
 
 from __future__ import annotations

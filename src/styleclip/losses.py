@@ -1,10 +1,10 @@
 """What an edit minimises, term by term. All take and return plain tensors, one value an image.
 
-  target       1 - cos(e(image), t)                                     (StyleCLIP, 2103.17249, eq. 1)
-  directional  1 - cos(e(image) - e(source), t - t_neutral)             (StyleGAN-NADA, 2108.00946, eq. 2)
-  identity     1 - cos(R(image), R(source))                             (StyleCLIP, eq. 2)
-  latent       sum of squares of the step                               (StyleCLIP, eq. 1, as its code has it)
-  laplacian    L1 over the bands of a Laplacian pyramid                 (Bojanowski et al., 1707.05776, sec. 3.2)
+  target       1 - cos(e(image), t)                           (StyleCLIP, 2103.17249, eq. 1)
+  directional  1 - cos(e(image) - e(source), t - t_neutral)   (StyleGAN-NADA, 2108.00946, eq. 2)
+  identity     1 - cos(R(image), R(source))                   (StyleCLIP, eq. 2)
+  latent       sum of squares of the step                     (StyleCLIP, eq. 1, as in its code)
+  laplacian    L1 over the bands of a Laplacian pyramid       (1707.05776, sec. 3.2)
 Shapes: embeddings [B,E] (unit vectors) against [E] or [B,E]; results [B].
 """
 
@@ -23,7 +23,7 @@ def target_distance(image_embeddings: Tensor, text_embedding: Tensor) -> Tensor:
 def directional_distance(
     image_embeddings: Tensor, source_embeddings: Tensor, text_direction: Tensor
 ) -> Tensor:
-    """[B,E], [B,E], [E] -> [B] in [0,2]; 1, without a gradient towards noise, where nothing moved."""
+    """[B,E], [B,E], [E] -> [B] in [0,2]; 1, with a finite gradient, where nothing moved."""
     moved = image_embeddings - source_embeddings
     length = (moved.square().sum(dim=-1) + 1e-6).sqrt()
     return 1 - (moved * F.normalize(text_direction, dim=-1)).sum(dim=-1) / length
@@ -45,7 +45,7 @@ def text_direction(target: Tensor, neutral: Tensor) -> Tensor:
 
 
 def laplacian_l1(images: Tensor, others: Tensor, levels: int = 4) -> Tensor:
-    """[B,C,H,W] twice -> [B]: mean absolute difference in each band, fine ones counting as coarse."""
+    """[B,C,H,W] twice -> [B]: the mean absolute differences of all bands, summed."""
     difference = images - others
     total = difference.new_zeros(len(difference))
     for _ in range(levels - 1):

@@ -132,10 +132,11 @@ def _unpack(values: Mapping[str, Any]) -> Tensor:
         raise ValueError(f"shape {shape}")
     try:
         packed = base64.b64decode(values["float32"], validate=True)
-        content = zlib.decompressobj().decompress(packed, 4 * count + 1)
+        stream = zlib.decompressobj()
+        content = stream.decompress(packed, 4 * count + 1)
     except (binascii.Error, zlib.error) as error:
         raise ValueError(str(error)) from error
-    if len(content) != 4 * count:
+    if len(content) != 4 * count or not stream.eof:
         raise ValueError(f"{len(content)} bytes for shape {shape}")
     numbers = np.frombuffer(content, dtype="<f4").astype(np.float32).reshape(shape)
     if not np.isfinite(numbers).all():

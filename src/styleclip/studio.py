@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +133,7 @@ class Studio:
         start = None
         if self.encoder is not None:
             with torch.no_grad():
-                start = self.encoder(image)
+                start = cast(Tensor, self.encoder(image))
         if refine == 0:
             if start is None:
                 raise ArgumentError(

@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +27,7 @@ from styleclip.apps.console import (
     prepare_libraries,
     progress,
 )
+from styleclip.apps.show import show
 from styleclip.errors import ArgumentError, StyleclipError
 
 if TYPE_CHECKING:
@@ -57,16 +58,22 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Truncation = Annotated[
     float, typer.Option(min=0, max=2, help="Variety of sampled pictures; 0 is the mean picture.")
 ]
-Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Which picture is sampled.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Which picture is sampled.")
+]
 Refine = Annotated[
     int | None,
-    typer.Option(min=0, max=100_000, help="Steps of refinement after the encoder; 0 for none."),
+    typer.Option(
+        min=0, max=100_000, metavar="N", help="Steps of refinement after the encoder; 0 for none."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 NoRecipe = Annotated[
     bool, typer.Option("--no-recipe", help="Leave the recipe (and with it the latent) out.")
 ]
+Preset = Literal["default", "paper"]
+Space = Literal["w_plus", "style"]
 StripFlag = Annotated[
     bool, typer.Option("--strip", help="Also write before and after side by side.")
 ]
@@ -82,8 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
         )
     except (StyleclipError, typer.TyperException) as error:
-        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
-        complain(message)
+        complain(_usage(error) if isinstance(error, typer.TyperException) else str(error))
         return 2
     except (KeyboardInterrupt, typer.Abort):
         complain("stopped; nothing half-written is left", kind="interrupted")
@@ -91,6 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == 130:  # typer turns Ctrl-C into this
         complain("stopped; nothing half-written is left", kind="interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _usage(error: typer.TyperException) -> str:
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
+    context = getattr(error, "ctx", None)
+    return message if context is None else f"{message}; see '{context.command_path} --help'"
 
 
 def _print_version(wanted: bool) -> None:
@@ -126,11 +138,9 @@ def sample(
 ) -> None:
     """Draw the picture of a seed."""
     watch = Stopwatch()
-    from styleclip import images
     from styleclip.recipe import Source
 
-    path = out or Path(f"seed-{seed}.png")
-    images.check_output(path, force)
+    path = _outputs(out or Path(f"seed-{seed}.png"), force)["out"]
     studio = _studio(model, device)
     studio.generator  # noqa: B018  # loads it
     watch.lap("load")
@@ -159,11 +169,7 @@ def invert(
     from styleclip import images
     from styleclip.recipe import Source
 
-    path = out or Path(f"{image.stem}-inverted.png")
-    strip_path = _strip_path(path)
-    images.check_output(path, force)
-    if strip:
-        images.check_output(strip_path, force)
+    outputs = _outputs(out or Path(f"{image.stem}-inverted.png"), force, strip)
     picture = images.open_picture(image)
     studio = _studio(model, device)
     original = studio.square(picture)
@@ -174,42 +180,43 @@ def invert(
     watch.lap("invert")
     found = studio.render(studio.latents(source))
     error = _distance(found, original)
-    _save(path, found, studio, source, [], no_recipe, force)
-    result: dict[str, Any] = {"out": str(path), "model": studio.model.name, "error": error}
-    lines = [f"wrote {path}"]
+    _save(outputs["out"], found, studio, source, [], no_recipe, force)
     if strip:
         page = images.strip([original, found], ["the picture", "as the model sees it"])
-        images.save_image(strip_path, page, overwrite=force)
-        result["strip"] = str(strip_path)
-        lines.append(f"wrote {strip_path}")
-    lines += [f"off by {error:.1f} of 255 a pixel (root mean square)", f"seconds: {watch}"]
-    answer({**result, "seconds": watch.seconds}, lines, as_json)
+        images.save_image(outputs["strip"], page, overwrite=force)
+    result = {"model": studio.model.name, "error": error, "seconds": watch.seconds}
+    accuracy = f"off by {error:.1f} of 255 a pixel (root mean square)"
+    lines = [*_written(outputs), accuracy, f"seconds: {watch}"]
+    answer({**_named(outputs), **result}, lines, as_json)
 
 
 @app.command()
 def edit(
     words: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="IMAGE PROMPT",
-            help="A picture file and a sentence such as 'a face -> a face with red hair', or what "
-            "the picture should show alone; with --seed the sentence only.",
+            metavar="[IMAGE] PROMPT",
+            show_default=False,
+            help="A picture file (none with --seed), and a sentence such as "
+            "'a face -> a face with red hair', or only what the picture should show.",
         ),
-    ],
+    ] = None,
     strength: Annotated[
         float,
         typer.Option(min=-20, max=20, help="1 is the edit as found, 0 none, -1 its opposite."),
     ] = 1.0,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=LARGEST_SEED, help="Edit the picture of a seed, not a file."),
+        typer.Option(
+            min=0, max=LARGEST_SEED, metavar="N", help="Edit the picture of a seed, not a file."
+        ),
     ] = None,
     truncation: Truncation = 0.7,
     out: Out = None,
-    preset: Annotated[str, typer.Option(help="default, or paper: the official run.")] = "default",
-    space: Annotated[str | None, typer.Option(help="w_plus or style: what moves.")] = None,
+    preset: Annotated[Preset, typer.Option(help="Ours, or the official run.")] = "default",
+    space: Annotated[Space | None, typer.Option(help="What moves.")] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="Steps of the optimisation.")
+        int | None, typer.Option(min=1, max=100_000, metavar="N", help="Steps of the optimisation.")
     ] = None,
     refine: Refine = None,
     strip: StripFlag = False,
@@ -229,20 +236,14 @@ def edit(
     from styleclip.studio import PromptWarning
 
     # everything that can be wrong is found before the work starts
-    file, text = _image_and_prompt(words, seed)
+    file, text = _image_and_prompt(words or [], seed)
     if not math.isfinite(strength):
         raise ArgumentError(f"--strength must be a number, got {strength}")
     config = _config(preset, space, steps)
     studio = _studio(model, device)
     prompt = studio.prompt(text)
     name = f"seed-{seed}" if file is None else file.stem
-    path = out or Path(f"{name}-{_slug(prompt.target)}.png")
-    strip_path, gif_path = _strip_path(path), path.with_suffix(".gif")
-    images.check_output(path, force)
-    if strip:
-        images.check_output(strip_path, force)
-    if gif:
-        images.check_output(gif_path, force, ".gif")
+    outputs = _outputs(out or Path(f"{name}-{_slug(prompt.target)}.png"), force, strip, gif)
     picture = None if file is None else images.open_picture(file)
     notes = studio.prompt_warnings(prompt)  # loads the CLIP
     for note in notes:
@@ -267,24 +268,16 @@ def edit(
     image = studio.render(w_plus, found, strength)
     watch.lap("edit")
 
-    written = [path]
-    _save(path, image, studio, source, [(found, strength)], no_recipe, force)
+    _save(outputs["out"], image, studio, source, [(found, strength)], no_recipe, force)
     if strip:
-        images.save_image(
-            strip_path, _before_and_after(studio, w_plus, original, image, prompt.target),
-            overwrite=force,
-        )  # fmt: skip
-        written.append(strip_path)
+        page = _before_and_after(studio, w_plus, original, image, prompt.target)
+        images.save_image(outputs["strip"], page, overwrite=force)
     if gif:
         levels = [strength * i / (SWEEP - 1) for i in range(SWEEP)]
         frames = [studio.render(w_plus, found, level) for level in levels]
-        images.save_gif(gif_path, frames, overwrite=force)
-        written.append(gif_path)
+        images.save_gif(outputs["gif"], frames, overwrite=force)
     watch.lap("write")
     result = {
-        "out": str(path),
-        "strip": str(strip_path) if strip else None,
-        "gif": str(gif_path) if gif else None,
         "model": studio.model.name,
         "seed": seed,
         "target": prompt.target,
@@ -294,51 +287,11 @@ def edit(
         "warnings": notes,
         "seconds": watch.seconds,
     }
-    answer(result, [*(f"wrote {each}" for each in written), f"seconds: {watch}"], as_json)
+    lines = [*_written(outputs), f"seconds: {watch}"]
+    answer({**_named(outputs), **result}, lines, as_json)
 
 
-@app.command()
-def show(
-    file: Annotated[Path, typer.Argument(help="A PNG that styleclip wrote.")],
-    replay: Annotated[
-        bool, typer.Option("--replay", help="Make the picture again and compare it.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="With --replay: the PNG to write the new picture to.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="With --replay: the model, if it is not a built-in one.")
-    ] = None,
-    device: Device = "auto",
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Print how a picture was made; make it again with --replay."""
-    from styleclip import images
-    from styleclip.recipe import Recipe
-
-    if out is not None and not replay:
-        raise ArgumentError("--out is what --replay writes: add --replay")
-    if out is not None:
-        images.check_output(out, force)
-    values = images.read_recipe(file)
-    recipe = Recipe.from_json(values)
-    result: dict[str, Any] = {"file": str(file), "recipe": values}
-    lines = _described(recipe)
-    difference: int | None = 0
-    if replay:
-        studio = _studio(_model_of(recipe.model, model), device)
-        again = images.to_picture(studio.replay(recipe))
-        difference = _largest_difference(images.open_picture(file), again)
-        result["largest_difference"] = difference
-        lines.append(f"replay    {_verdict(difference)}")
-        if out is not None:
-            images.save_image(out, again, values, overwrite=force)
-            result["out"] = str(out)
-            lines.append(f"wrote {out}")
-    answer(result, lines, as_json)
-    if difference is None or difference > 2:
-        raise typer.Exit(1)
+app.command()(show)
 
 
 def _studio(model: str, device: str) -> Studio:
@@ -362,17 +315,13 @@ def _image_and_prompt(words: list[str], seed: int | None) -> tuple[Path | None, 
     return Path(words[0]), words[1]
 
 
-def _config(preset: str, space: str | None, steps: int | None) -> OptimizationConfig:
+def _config(preset: Preset, space: Space | None, steps: int | None) -> OptimizationConfig:
     from dataclasses import replace
 
     from styleclip.editing.optimization import OptimizationConfig
 
-    if preset not in ("default", "paper"):
-        raise ArgumentError(f"there is no preset {preset!r}: choose default or paper")
-    if space not in (None, "w_plus", "style"):
-        raise ArgumentError(f"there is no space {space!r}: choose w_plus or style")
     config = OptimizationConfig.paper() if preset == "paper" else OptimizationConfig()
-    if space == "w_plus" or space == "style":
+    if space is not None:
         config = replace(config, space=space)
     return config if steps is None else replace(config, steps=steps)
 
@@ -403,8 +352,26 @@ def _before_and_after(
     return images.strip([*before, image], [*captions, target])
 
 
-def _strip_path(path: Path) -> Path:
-    return path.with_name(f"{path.stem}-strip.png")
+def _outputs(path: Path, force: bool, strip: bool = False, gif: bool = False) -> dict[str, Path]:
+    """The files to write by what they are; raises ``ImageError`` if one of them cannot be."""
+    from styleclip import images
+
+    outputs = {"out": path}
+    if strip:
+        outputs["strip"] = path.with_name(f"{path.stem}-strip.png")
+    if gif:
+        outputs["gif"] = path.with_suffix(".gif")
+    for kind, each in outputs.items():
+        images.check_output(each, force, ".gif" if kind == "gif" else ".png")
+    return outputs
+
+
+def _written(outputs: dict[str, Path]) -> list[str]:
+    return [f"wrote {path}" for path in outputs.values()]
+
+
+def _named(outputs: dict[str, Path]) -> dict[str, str]:
+    return {kind: str(path) for kind, path in outputs.items()}
 
 
 def _slug(text: str) -> str:
@@ -414,50 +381,6 @@ def _slug(text: str) -> str:
 def _distance(a: Tensor, b: Tensor) -> float:
     """Root mean square difference of two pictures, of 255."""
     return round(float((a.clamp(-1, 1) - b).square().mean().sqrt()) * 127.5, 2)
-
-
-def _model_of(recorded: str, given: str | None) -> str:
-    """A recipe names its model; only a built-in one is found by that name."""
-    from styleclip.checkpoints.registry import BUILT_IN
-
-    if given is None and recorded not in BUILT_IN:
-        raise ArgumentError(
-            f"the picture was made with a model named {recorded!r}, which is not a built-in one: "
-            "give its folder with --model"
-        )
-    return given or recorded
-
-
-def _largest_difference(a: Any, b: Any) -> int | None:
-    """Of two PIL pictures, in 0..255; None if their sizes differ."""
-    from PIL import ImageChops
-
-    if a.size != b.size:
-        return None
-    return max(int(high) for _, high in ImageChops.difference(a, b).getextrema())
-
-
-def _verdict(difference: int | None) -> str:
-    if difference is None:
-        return "another size: the file was resized after it was made"
-    if difference == 0:
-        return "the same pixels"
-    if difference <= 2:
-        return f"the same picture within {difference}/255"
-    return f"differs by up to {difference}/255: the file was changed after it was made"
-
-
-def _described(recipe: Any) -> list[str]:
-    source = recipe.source
-    origin = f"seed {source.seed}, truncation {source.truncation:g}"
-    if source.w_plus is not None:
-        origin = f"an inverted picture, {source.w_plus.shape[1]} rows of W+"
-    lines = [f"made with {recipe.made_with}, model {recipe.model}", f"source    {origin}"]
-    for each, strength in recipe.edits:
-        lines.append(f"edit      {each.prompt}  (strength {strength:g}, by {each.method})")
-        lines.append(f"config    {', '.join(f'{k}={v}' for k, v in each.config.items())}")
-    lines.append(f"weights   {', '.join(f'{k} {v[:12]}' for k, v in recipe.hashes.items())}")
-    return lines
 
 
 if __name__ == "__main__":

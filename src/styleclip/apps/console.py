@@ -29,7 +29,7 @@ def complain(sentence: str, kind: str = "error") -> None:
 
 def answer(result: Mapping[str, Any], lines: list[str], as_json: bool) -> None:
     """The result of a command on stdout: one JSON object, or lines for people."""
-    print(json.dumps(result, ensure_ascii=False) if as_json else "\n".join(lines))
+    print(json.dumps(result) if as_json else "\n".join(lines))
 
 
 @contextmanager

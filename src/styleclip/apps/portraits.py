@@ -28,7 +28,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 def render(
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**63 - 1, help="The first; one the networks never saw if absent."),
+        typer.Option(
+            min=0,
+            max=2**63 - 1,
+            metavar="N",
+            help="The first; one the networks never saw if absent.",
+        ),
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many, seed by seed.")] = 1,
     size: Annotated[int, typer.Option(min=16, max=4096, help="Pixels each way.")] = 128,
@@ -137,9 +142,9 @@ def _recipes() -> Any:
 def _evaluation() -> Any:
     """``evaluate(model, count, presets, bar, device) -> JSON``, ``as_text(result) -> str``."""
     try:
-        return import_module("styleclip.portraits.evaluation")
+        return import_module("styleclip.portraits.evaluate")
     except ModuleNotFoundError as error:
-        if error.name != "styleclip.portraits.evaluation":
+        if error.name != "styleclip.portraits.evaluate":
             raise
         raise StyleclipError(
             "portraits evaluate is not in this version: update styleclip"

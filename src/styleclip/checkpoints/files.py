@@ -2,7 +2,7 @@
 
   path --read_weights--> {name: tensor or nested dict}, metadata
 Safetensors hold only tensors and text; torch files go through the ``weights_only`` reader, which
-knows tensors and plain containers. What a file is, is decided by its first bytes, never by its name.
+knows tensors and plain containers. What a file is, its first bytes decide, never its name.
 Every way in which a file can fail becomes one ``CheckpointError`` that says what to do.
 """
 
@@ -79,6 +79,11 @@ def file_hash(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message, for ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
 def _read_safetensors(path: Path) -> Weights:
     from safetensors import SafetensorError, safe_open
 
@@ -88,7 +93,7 @@ def _read_safetensors(path: Path) -> Weights:
             metadata = dict(opened.metadata() or {})
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"{path} is a damaged or incomplete safetensors file ({_first_line(error)}): {ADVICE}"
+            f"{path} is a damaged or incomplete safetensors file ({first_line(error)}): {ADVICE}"
         ) from error
     return Weights(path, tensors, metadata)
 
@@ -102,7 +107,7 @@ def _read_torch_zip(path: Path) -> Weights:
                     _check_sum(archive, entry)
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} is a damaged or incomplete torch file ({_first_line(error)}): {ADVICE}"
+            f"{path} is a damaged or incomplete torch file ({first_line(error)}): {ADVICE}"
         ) from error
     if any(name.endswith("/constants.pkl") for name in names):
         raise CheckpointError(
@@ -123,9 +128,10 @@ def _check_sum(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
 
 def _read_torch_pickle(path: Path) -> Weights:
     try:
-        with warnings.catch_warnings():
+        # an open file, because by its name torch would choose another reader
+        with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of uncommon pickle protocols
-            contents = torch.load(path, map_location="cpu", weights_only=True)
+            contents = torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if _mentions_classes(error):
             raise CheckpointError(
@@ -134,11 +140,11 @@ def _read_torch_pickle(path: Path) -> Weights:
                 "give that file"
             ) from error
         raise CheckpointError(
-            f"{path} is a damaged or incomplete torch file ({_first_line(error)}): {ADVICE}"
+            f"{path} is a damaged or incomplete torch file ({first_line(error)}): {ADVICE}"
         ) from error
     except Exception as error:  # the reader fails in many ways on damaged bytes
         raise CheckpointError(
-            f"{path} is a damaged or incomplete torch file ({_first_line(error)}): {ADVICE}"
+            f"{path} is a damaged or incomplete torch file ({first_line(error)}): {ADVICE}"
         ) from error
     if not isinstance(contents, Mapping) or not all(isinstance(key, str) for key in contents):
         found = type(contents).__name__
@@ -151,10 +157,6 @@ def _read_torch_pickle(path: Path) -> Weights:
 def _mentions_classes(error: Exception) -> bool:
     text = str(error)
     return "GLOBAL" in text or "class" in text.lower() or "Unsupported operand" in text
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
 def _guess(head: bytes) -> str:

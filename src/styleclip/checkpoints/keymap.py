@@ -95,13 +95,12 @@ def invert(rules: Sequence[Rule], state_dict: Mapping[str, Tensor]) -> dict[str,
     """Our state dict -> the foreign one, without the keys that ``convert`` drops."""
     foreign = {}
     for rule in rules:
-        value = (
-            torch.cat([state_dict[name] for name in rule.names])
-            if len(rule.names) > 1
-            else (state_dict[rule.names[0]])
-        )
+        parts = [state_dict[name] for name in rule.names]
+        value = torch.cat(parts) if len(parts) > 1 else parts[0]
         value = value.t() if rule.transpose else value
-        foreign[rule.theirs] = (value.reshape(their_shape(rule, state_dict)) / rule.scale).clone()
+        value = value / rule.scale if rule.scale != 1.0 else value
+        value = value.reshape(their_shape(rule, state_dict))
+        foreign[rule.theirs] = value.clone(memory_format=torch.contiguous_format)
     return foreign
 
 

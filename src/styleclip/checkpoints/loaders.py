@@ -21,7 +21,7 @@ from styleclip.checkpoints import (
     stylegan2_nvidia,
     stylegan2_rosinality,
 )
-from styleclip.checkpoints.files import Weights, read_weights
+from styleclip.checkpoints.files import Weights, first_line, read_weights
 from styleclip.checkpoints.native import is_native, parse_network, save_network
 from styleclip.errors import CheckpointError
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -111,11 +111,17 @@ def _read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
 
     if not folder.is_dir():
         raise CheckpointError(f"there is no tokenizer folder {folder}: check the path")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        raise CheckpointError(
+            f"{folder} holds no CLIP tokenizer: it has neither tokenizer.json nor vocab.json"
+        )
     tokenizer: CLIPTokenizer
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # transformers raises whatever its many readers raise
-        raise CheckpointError(f"{folder} holds no CLIP tokenizer: {error}") from error
+        raise CheckpointError(
+            f"the tokenizer in {folder} cannot be read: {first_line(error)}"
+        ) from error
     if tokenizer.eos_token_id != config.eos_token_id:
         raise CheckpointError(
             f"the tokenizer in {folder} ends texts with token {tokenizer.eos_token_id}, this CLIP "

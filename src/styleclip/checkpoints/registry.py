@@ -46,7 +46,7 @@ class Model:
 
 
 def resolve_model(name_or_path: str | Path) -> Path:
-    """The folder of a built-in name or of a path; otherwise a ``CheckpointError`` lists the names."""
+    """The folder of a built-in name or of a path; else a ``CheckpointError`` that lists names."""
     if str(name_or_path) in BUILT_IN:
         folder = BUILT_IN[str(name_or_path)]
         if not (folder / DESCRIPTION).is_file():

@@ -39,9 +39,10 @@ class Embedder(Protocol):
 class ClipEmbedder:
     """A CLIP with its tokenizer and preprocessing.
 
-    ``tokenizer`` is any callable of `transformers`' tokenizers; without one only ``embed_token_ids``
-    works. ``templates`` are sentences with one ``{}``; a text is embedded in each of them, and the
-    normalised mean is its vector (section 3.1.4 of the paper). Every text is embedded once and kept.
+    ``tokenizer`` is any callable of `transformers`' tokenizers; without one only
+    ``embed_token_ids`` works. ``templates`` are sentences with one ``{}``; a text is embedded in
+    each of them, and the normalised mean is its vector (section 3.1.4 of the paper). Every text is
+    embedded once and kept.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class ClipEmbedder:
         self.mean = torch.tensor(mean).view(1, 3, 1, 1)
         self.std = torch.tensor(std).view(1, 3, 1, 1)
         self.templates = tuple(templates)
-        self.image_size = int(model.config.vision_config.image_size)  # pixels, each way
+        vision: Any = model.config.vision_config
+        self.image_size = int(vision.image_size)  # pixels, each way
         self._known_texts: dict[str, Tensor] = {}
 
     @classmethod

@@ -1,8 +1,8 @@
 """An edit is a value: what all three methods of the paper return.
 
   style' = affine(w_plus + sum_i a_i dw_i) + sum_i a_i ds_i
-Every step is computed from the unedited w_plus, so the order of a stack never matters. Strength 1 is
-the edit as found, 0 changes nothing, -1 is its opposite.
+Every step is computed from the unedited w_plus, so the order of a stack never matters. Strength 1
+is the edit as found, 0 changes nothing, -1 is its opposite.
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ from styleclip.errors import ArgumentError, NonFiniteError
 from styleclip.generators import Generator
 from styleclip.losses import (
     directional_distance,
-    identity_distance,
     latent_distance,
     target_distance,
 )

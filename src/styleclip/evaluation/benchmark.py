@@ -45,7 +45,12 @@ class Outcome:
 
 
 def run_task(
-    generator: Generator, w_plus: Tensor, task: Task, make_edit: MakeEdit, read: Read, hidden: Hidden
+    generator: Generator,
+    w_plus: Tensor,
+    task: Task,
+    make_edit: MakeEdit,
+    read: Read,
+    hidden: Hidden,
 ) -> Outcome:
     """Edit the pictures of w_plus [N,L,D] that do not show the target yet, and read them again."""
     before = read_latents(generator, generator.affine(w_plus), read)

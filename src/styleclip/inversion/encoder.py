@@ -53,7 +53,8 @@ class ResidualBlock(nn.Module):
         self.gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.gain * self.second(F.leaky_relu(self.first(x), 0.2))
+        change: Tensor = self.second(F.leaky_relu(self.first(x), 0.2))
+        return x + self.gain * change
 
 
 class Encoder(nn.Module):
@@ -78,16 +79,18 @@ class Encoder(nn.Module):
             if isinstance(module, nn.Conv2d):
                 fan_in = module.weight[0].numel()
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_in))
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         hidden = self.features(images)
         offsets = self.to_offsets(hidden).unflatten(1, (self.config.rows, self.config.w_dim))
-        return self.to_w(hidden)[:, None] + offsets  # [B,L,D]
+        w_plus: Tensor = self.to_w(hidden)[:, None] + offsets
+        return w_plus  # [B,L,D]
 
     def single_w(self, images: Tensor) -> Tensor:
         """The shared w alone, without the offsets: [B,D]."""
-        return self.to_w(self.features(images))
+        w: Tensor = self.to_w(self.features(images))
+        return w
 
     def features(self, images: Tensor) -> Tensor:
         size = self.config.resolution

@@ -66,7 +66,7 @@ def project(
         rendered = generator.synthesis(generator.affine(w_plus))
         error = laplacian_l1(rendered, images)  # [B]
         if not bool(torch.isfinite(error).all()):
-            raise NonFiniteError(f"the error became non-finite at step {step}; lower the rate", best)
+            raise NonFiniteError(f"the error is not finite at step {step}: lower the rate", best)
         better = error.detach() < best_error
         best = torch.where(better[:, None, None], w_plus.detach(), best)
         best_error = torch.where(better, error.detach(), best_error)

@@ -30,7 +30,7 @@ class Reader(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.squeeze = nn.Conv2d(before, 32, 1)
         self.head = nn.Linear(32 * 64, sum(len(a.values) for a in ATTRIBUTES))
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[-1] != 64:

@@ -4,8 +4,7 @@
   encoder    offsets per row, on the finished generator
   clip       captions; late in the run it sees portraits that the generator redrew
   reader     the judge
-Each is one command, `styleclip portraits train STAGE`; each resumes where it was stopped, and the folder
-can be exported at any time.
+Each is one command, `styleclip portraits train STAGE`; each resumes where it was stopped.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from styleclip.clip.embedder import ClipEmbedder
 from styleclip.errors import ArgumentError
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
+from styleclip.portraits.evaluate import EVALUATION_SEED as EVALUATION_SEED
+from styleclip.portraits.reader import Reader
 from styleclip.portraits.train_clip import ClipRecipe, train_clip
 from styleclip.portraits.train_encoder import EncoderRecipe, train_encoder
 from styleclip.portraits.train_generator import (
@@ -35,8 +37,7 @@ from styleclip.portraits.train_reader import ReaderRecipe, train_reader
 from styleclip.portraits.training import OnStep, Renders, stored_renders
 
 STAGES = ("generator", "encoder", "clip", "reader")
-TRAINING_SEEDS = (0, 40_000)  # first, count; evaluation draws from EVALUATION_SEED on
-EVALUATION_SEED = 1_000_000
+TRAINING_SEEDS = (0, 40_000)  # first, count
 SIZE = 64
 NEUTRAL = "a face"
 
@@ -48,7 +49,7 @@ def train(stage: str, folder: Path, on_step: Callable[[str], OnStep]) -> None:
             train(each, folder, on_step)
         return
     if stage not in STAGES:
-        raise ArgumentError(f"there is no stage {stage!r}: choose one of {', '.join(STAGES)} or all")
+        raise ArgumentError(f"no stage is called {stage!r}: choose {', '.join(STAGES)} or all")
     renders = stored_renders(folder, *TRAINING_SEEDS, SIZE, on_step("renders"))
     if stage == "generator":
         trained_generator(folder, renders, on_step)
@@ -95,9 +96,7 @@ def trained_encoder(
     return generator, encoder.eval().requires_grad_(False)
 
 
-def trained_clip(
-    folder: Path, renders: Renders, on_step: Callable[[str], OnStep]
-) -> ClipEmbedder:
+def trained_clip(folder: Path, renders: Renders, on_step: Callable[[str], OnStep]) -> ClipEmbedder:
     generator, encoder = trained_reconstruction(folder, renders, on_step)
     generator, encoder = generator.eval(), encoder.eval()
 
@@ -110,7 +109,7 @@ def trained_clip(
     return train_clip(renders, ClipRecipe(), folder / "clip.pt", on_step("clip"), redraw)
 
 
-def trained_reader(folder: Path, renders: Renders, on_step: Callable[[str], OnStep]):
+def trained_reader(folder: Path, renders: Renders, on_step: Callable[[str], OnStep]) -> Reader:
     return train_reader(renders, ReaderRecipe(), folder / "reader.pt", on_step("reader"))
 
 
@@ -130,7 +129,10 @@ def export(folder: Path, target: Path, on_step: Callable[[str], OnStep]) -> None
     write_model(target, generator, encoder, embedder, reader)
 
 
-def write_model(target, generator, encoder, embedder, reader) -> None:
+def write_model(
+    target: Path, generator: StyleGAN2, encoder: Encoder, embedder: ClipEmbedder, reader: Reader
+) -> None:
+    """The model folder; float16, which costs nothing that the evaluation can measure."""
     target.mkdir(parents=True, exist_ok=True)
     half = torch.float16
     save_network(
@@ -140,11 +142,11 @@ def write_model(target, generator, encoder, embedder, reader) -> None:
     save_network(
         target / ENCODER, "encoder", encoder.config.to_dict(), encoder.state_dict(), dtype=half
     )
-    if reader is not None:
-        save_network(target / READER, "portraits-reader", {}, reader.state_dict(), dtype=half)
+    save_network(target / READER, "portraits-reader", {}, reader.state_dict(), dtype=half)
     embedder.model.half().save_pretrained(target / CLIP)
     embedder.model.float()
-    embedder.tokenizer.save_pretrained(target / CLIP)
+    tokenizer: Any = embedder.tokenizer
+    tokenizer.save_pretrained(target / CLIP)
     description = {
         "name": "portraits",
         "description": "procedurally drawn portraits of 64 pixels, with known attributes",

@@ -1,9 +1,9 @@
 """Recipe of the portraits CLIP: a `transformers.CLIPModel` that learns which captions are true.
 
-  sim_ij = e^s <image_i, text_j>;  loss = CE(softmax_j sim, T) + CE(softmax_i sim, T)  (2103.00020, fig. 3)
-where T spreads over every pair that is true, since a short caption fits many portraits. Linear heads
-that read the attributes from the image tower steer it while it learns, and are dropped at the end.
-Late in the run half of the portraits are redrawn by the generator, so edits are not foreign to it.
+  sim_ij = e^s <image_i, text_j>;  loss = CE(softmax_j sim, T) + CE(softmax_i sim, T)  (CLIP, fig. 3)
+where T spreads over every true pair, since a short caption fits many portraits. Linear heads that
+read the attributes from the image tower steer it while it learns, and are dropped at the end. Late
+in the run half of the portraits are redrawn by the generator, so edits are not foreign to it.
 `styleclip portraits train clip`
 """
 
@@ -35,7 +35,7 @@ class ClipRecipe:
 
     seed: int = 2
     image_size: int = 64
-    steps: int = 3_000
+    steps: int = 2_000
     batch: int = 128
     rate: float = 1e-3
     weight_decay: float = 0.02
@@ -161,7 +161,7 @@ def augment(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 def tokenize(tokenizer: Any, captions: Sequence[str], random: np.random.Generator) -> Tensor:
-    """Token ids [N,CONTEXT]; in one caption of eight an unknown word is slipped in: it says nothing."""
+    """Token ids [N,CONTEXT]; one caption of eight gets an unknown word: such words say nothing."""
     end, unknown = tokenizer.eos_token_id, tokenizer.unk_token_id
     rows = tokenizer(list(captions))["input_ids"]
     for row in rows:
@@ -236,9 +236,7 @@ def train_clip(
             texts = F.normalize(model.text_projection(read).float(), dim=-1)
             logits = trained.heads(seen).float()
         scale = model.logit_scale.clamp(max=float(np.log(100))).exp()
-        contrast = contrastive_loss(
-            scale * pictures @ texts.t(), match_matrix(portraits, captions)
-        )
+        contrast = contrastive_loss(scale * pictures @ texts.t(), match_matrix(portraits, captions))
         heads, right = head_loss(logits, portraits)
         set_rate(optimizer, ramped_rate(recipe.rate, step, recipe.steps, warm=200, tail=0.6))
         optimizer.zero_grad(set_to_none=True)

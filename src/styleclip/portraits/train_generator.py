@@ -1,6 +1,6 @@
 """Recipe of the portraits generator: no label, caption or CLIP reaches it.
 
-  1. reconstruction   min |lap(G(E(x) + noise)) - lap(x)|_1 over renders x        (encoder and generator)
+  1. reconstruction   min |lap(G(E(x) + noise)) - lap(x)|_1 over renders x   (both networks)
   2. mapping          a rectified flow carries Gaussian z to the encoder's w (arXiv 2209.03003); the
                       mapping network then learns that flow's end points, so z -> w is one pass
 `styleclip portraits train generator`
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,6 @@ from styleclip.portraits.training import (
     update_average,
 )
 
-
 MAPPING_LR_MULTIPLIER = 0.01  # of StyleGAN2's mapping layers: their weights move 100 times less
 
 
@@ -43,7 +43,7 @@ class GeneratorRecipe:
     config: StyleGAN2Config = StyleGAN2Config(
         64, (96, 96, 96, 64, 32), w_dim=128, z_dim=128, mapping_layers=4, mapping_width=512
     )
-    steps: int = 8_000
+    steps: int = 9_000
     batch: int = 16
     generator_rate: float = 1e-2  # weights are stored at unit variance, so this is 1 % a step
     encoder_rate: float = 1e-3
@@ -69,9 +69,11 @@ def train_reconstruction(
     mapping = {id(p) for p in generator.mapping_layers.parameters()}
     drawn = [p for p in generator.parameters() if id(p) not in mapping]
     ratio = recipe.encoder_rate / recipe.generator_rate
-    optimizer = torch.optim.Adam(
-        [{"params": drawn}, {"params": encoder.parameters(), "factor": ratio}], betas=(0.9, 0.99)
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": drawn},
+        {"params": list(encoder.parameters()), "factor": ratio},
+    ]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     run = Run(
         checkpoint,
         {"generator": generator, "encoder": encoder, "g_mean": averages[0], "e_mean": averages[1]},

@@ -1,8 +1,8 @@
 """What all recipes share: stored renders, and a loop that survives a kill.
 
-A recipe is a function of (seed, step): every step draws its randomness from that pair, so a run that
-is killed and resumed is the run that was not. A checkpoint holds modules, optimiser and step, and is
-replaced atomically every ``SAVE_SECONDS``.
+A recipe is a function of (seed, step): every step draws its randomness from that pair, so a run
+that is killed and resumed is the run that was not. A checkpoint holds modules, optimiser and step,
+and is replaced atomically every ``SAVE_SECONDS``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,111 @@
+"""``styleclip show FILE [--replay]``: how a picture was made, and the same picture made again.
+
+The recipe is in the PNG; a replay needs the generator that made it and compares pixel by pixel.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from styleclip.apps.console import answer, pick_device
+from styleclip.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from styleclip.recipe import Recipe
+
+ALIKE = 2  # of 255: what another machine's arithmetic may change
+
+
+def show(
+    file: Annotated[Path, typer.Argument(help="A PNG that styleclip wrote.")],
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Make the picture again and compare it.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="With --replay: the PNG to write the new picture to.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="With --replay: the model, if it is not a built-in one.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout.")
+    ] = False,
+) -> None:
+    """Print how a picture was made; make it again with --replay."""
+    from styleclip import images
+    from styleclip.recipe import Recipe
+    from styleclip.studio import Studio
+
+    if out is not None and not replay:
+        raise ArgumentError("--out is what --replay writes: add --replay")
+    if out is not None:
+        images.check_output(out, force)
+    values = images.read_recipe(file)
+    recipe = Recipe.from_json(values)
+    result: dict[str, Any] = {"file": str(file), "recipe": values}
+    lines = _described(recipe)
+    difference: int | None = 0
+    if replay:
+        studio = Studio.load(_model_of(recipe.model, model), pick_device(device))
+        again = images.to_picture(studio.replay(recipe))
+        difference = _largest_difference(images.open_picture(file), again)
+        result["largest_difference"] = difference
+        lines.append(f"replay    {_verdict(difference)}")
+        if out is not None:
+            images.save_image(out, again, values, overwrite=force)
+            result["out"] = str(out)
+            lines.append(f"wrote {out}")
+    answer(result, lines, as_json)
+    if difference is None or difference > ALIKE:
+        raise typer.Exit(1)
+
+
+def _model_of(recorded: str, given: str | None) -> str:
+    """A recipe names its model; only a built-in one is found by that name."""
+    from styleclip.checkpoints.registry import BUILT_IN
+
+    if given is None and recorded not in BUILT_IN:
+        raise ArgumentError(
+            f"the picture was made with a model named {recorded!r}, which is not a built-in one: "
+            "give its folder with --model"
+        )
+    return given or recorded
+
+
+def _largest_difference(a: Image.Image, b: Image.Image) -> int | None:
+    """Of two PIL pictures, in 0..255; None if their sizes differ."""
+    import numpy as np
+
+    if a.size != b.size:
+        return None
+    return int(np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)).max())
+
+
+def _verdict(difference: int | None) -> str:
+    if difference is None:
+        return "another size: the file was resized after it was made"
+    if difference == 0:
+        return "the same pixels"
+    if difference <= ALIKE:
+        return f"the same picture within {difference}/255"
+    return f"differs by up to {difference}/255: the file was changed after it was made"
+
+
+def _described(recipe: Recipe) -> list[str]:
+    source = recipe.source
+    origin = f"seed {source.seed}, truncation {source.truncation:g}"
+    if source.w_plus is not None:
+        origin = f"an inverted picture, {source.w_plus.shape[1]} rows of W+"
+    lines = [f"made with {recipe.made_with}, model {recipe.model}", f"source    {origin}"]
+    for each, strength in recipe.edits:
+        lines.append(f"edit      {each.prompt}  (strength {strength:g}, by {each.method})")
+        lines.append(f"config    {', '.join(f'{k}={v}' for k, v in each.config.items())}")
+    lines.append(f"weights   {', '.join(f'{k} {v[:12]}' for k, v in recipe.hashes.items())}")
+    return lines

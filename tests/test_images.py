@@ -1,0 +1,286 @@
+"""Pictures in and out: every kind of file becomes plain RGB, every fault one sentence."""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
+
+from styleclip import images
+from styleclip.errors import ImageError
+
+COLOURS = [(200, 40, 10), (10, 200, 40), (40, 10, 200), (90, 90, 90)]
+
+
+def quarters(size: int = 16) -> Image.Image:
+    """Four plain quarters: red, green above blue, grey."""
+    picture = Image.new("RGB", (size, size))
+    half = size // 2
+    for i, colour in enumerate(COLOURS):
+        picture.paste(
+            colour, (i % 2 * half, i // 2 * half, (i % 2 + 1) * half, (i // 2 + 1) * half)
+        )
+    return picture
+
+
+def corners(picture: Image.Image) -> list[tuple[int, ...]]:
+    w, h = picture.size
+    spots = [(w // 4, h // 4), (3 * w // 4, h // 4), (w // 4, 3 * h // 4), (3 * w // 4, 3 * h // 4)]
+    return [picture.getpixel(spot) for spot in spots]  # type: ignore[misc]
+
+
+def close(found: list[tuple[int, ...]], expected: list[tuple[int, ...]], within: int = 0) -> bool:
+    return bool((np.abs(np.array(found) - np.array(expected)) <= within).all())
+
+
+def test_tensor_and_picture_are_each_other() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    tensor = images.to_tensor(Image.fromarray(pixels))
+    assert tensor.shape == (1, 3, 5, 7)
+    assert tensor.min() >= -1 and tensor.max() <= 1
+    assert np.array_equal(np.asarray(images.to_picture(tensor)), pixels)
+    assert np.array_equal(np.asarray(images.to_picture(5 * tensor[0])) > 127, pixels > 127)
+
+
+def test_a_batch_is_not_a_picture() -> None:
+    with pytest.raises(ImageError, match=r"one picture \[1, 3, H, W\]"):
+        images.to_picture(torch.zeros(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff", "a.webp", "a.jpg", "a.gif", "a.avif"])
+def test_formats(name: str, tmp_path: Path) -> None:
+    options = {"lossless": True} if name == "a.webp" else {}
+    quarters(64).save(tmp_path / name, **options)
+    lossy = name in ("a.jpg", "a.avif")
+    assert close(corners(images.open_picture(tmp_path / name)), COLOURS, 12 if lossy else 0)
+
+
+def test_palette_with_transparency_lies_on_white(tmp_path: Path) -> None:
+    palette = quarters().quantize(4)
+    clear = palette.getpixel((0, 0))
+    palette.save(tmp_path / "p.png", transparency=clear)
+    expected = [(255, 255, 255), *COLOURS[1:]]
+    assert close(corners(images.open_picture(tmp_path / "p.png")), expected)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_alpha_lies_on_white(mode: str, tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (8, 8), (0, 0, 0, 128))
+    picture.convert(mode).save(tmp_path / ("a.png" if mode != "PA" else "a.tiff"))
+    (found,) = set(corners(images.open_picture(next(tmp_path.iterdir()))))
+    assert close([found], [(127, 127, 127)], 1)
+
+
+def test_sixteen_bits_are_scaled_not_cut(tmp_path: Path) -> None:
+    values = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    Image.fromarray(values).save(tmp_path / "deep.tiff")
+    for name in ("deep.png", "deep.tiff"):
+        found = np.asarray(images.open_picture(tmp_path / name))
+        assert np.abs(found[..., 0] - values / 257).max() <= 0.51, name
+
+
+def test_float_pictures(tmp_path: Path) -> None:
+    for name, scale in (("unit.tiff", 1), ("bytes.tiff", 255)):
+        values = np.array([[0, 0.5], [0.25, 1]], np.float32) * scale
+        Image.fromarray(values).save(tmp_path / name)
+        found = np.asarray(images.open_picture(tmp_path / name))[..., 0]
+        assert found.tolist() == [[0, 128], [64, 255]]
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "CMYK", "YCbCr", "LAB", "HSV"])
+def test_other_modes(mode: str, tmp_path: Path) -> None:
+    grey = Image.new("RGB", (8, 8), "white")
+    if mode == "LAB":
+        srgb = ImageCms.createProfile("sRGB")
+        lab = ImageCms.buildTransform(srgb, ImageCms.createProfile("LAB"), "RGB", "LAB")
+        other = ImageCms.applyTransform(grey, lab)
+        assert other is not None
+    else:
+        other = grey.convert(mode)
+    if mode == "HSV":
+        assert images.to_rgb(other).getpixel((0, 0)) == (255, 255, 255)
+        return
+    other.save(tmp_path / "a.tiff")
+    found = images.open_picture(tmp_path / "a.tiff").getpixel((0, 0))
+    assert close([found], [(255, 255, 255)], 2)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation(orientation: int, tmp_path: Path) -> None:
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    picture = quarters().resize((32, 16), Image.Resampling.NEAREST)
+    stored = picture.transpose(turns[orientation]) if orientation in turns else picture
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "turned.png", exif=exif)
+    found = images.open_picture(tmp_path / "turned.png")
+    assert found.size == (32, 16)
+    assert corners(found) == COLOURS
+
+
+def test_centre_square() -> None:
+    wide = Image.new("RGB", (48, 16), "black")
+    wide.paste(quarters(), (16, 0))
+    assert corners(images.centre_square(wide, 16)) == COLOURS
+    assert images.centre_square(wide, 8).size == (8, 8)
+    assert images.centre_square(Image.new("RGB", (1, 300)), 64).size == (64, 64)
+    assert images.to_tensor(wide, 4).shape == (1, 3, 4, 4)
+
+
+def faulty(folder: Path) -> dict[str, tuple[Path, str]]:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    files = {
+        "cut.png": buffer.getvalue()[:2000],
+        "head.png": buffer.getvalue()[:20],
+        "empty.png": b"",
+        "text.png": b"this is not a picture at all",
+        "page.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n",
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    jpeg = io.BytesIO()
+    Image.fromarray(noise).save(jpeg, "JPEG")
+    (folder / "cut.jpg").write_bytes(jpeg.getvalue()[:1500])
+    return {
+        "missing": (folder / "none.png", "there is no file"),
+        "folder": (folder, "is a folder"),
+        "cut": (folder / "cut.png", "truncated"),
+        "cut jpeg": (folder / "cut.jpg", "truncated"),
+        "cut in its head": (folder / "head.png", "picture"),
+        "empty": (folder / "empty.png", "not a picture"),
+        "text": (folder / "text.png", "not a picture"),
+        "a format that runs programs": (folder / "page.eps", "not a picture"),
+    }
+
+
+def test_faults_are_one_sentence(tmp_path: Path) -> None:
+    for name, (path, expected) in faulty(tmp_path).items():
+        with pytest.raises(ImageError) as caught:
+            images.read_image(path)
+        assert expected in str(caught.value), name
+        assert "\n" not in str(caught.value), name
+
+
+@pytest.mark.parametrize("side", [12_000, 30_000])
+def test_a_bomb_is_refused_before_decoding(side: int, tmp_path: Path) -> None:
+    # a header that promises far more than the file holds; decoding it would say "truncated"
+    quarters().save(tmp_path / "bomb.png")
+    content = bytearray((tmp_path / "bomb.png").read_bytes())
+    content[16:24] = side.to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "bomb.png").write_bytes(content)
+    with pytest.raises(ImageError, match="too large"):
+        images.read_image(tmp_path / "bomb.png")
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    path = tmp_path / "secret.png"
+    quarters().save(path)
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(ImageError, match="permission denied"):
+        images.read_image(path)
+
+
+def test_saved_is_read_again(tmp_path: Path) -> None:
+    recipe = {"version": 1, "text": "a façe → ☺", "numbers": [1, 2.5, None]}
+    image = images.to_tensor(quarters())
+    images.save_image(tmp_path / "a.png", image, recipe)
+    assert torch.equal(images.read_image(tmp_path / "a.png"), image)
+    assert images.read_recipe(tmp_path / "a.png") == recipe
+    assert [each.name for each in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").stat().st_mode & 0o444 == 0o444 & ~images._umask()
+
+
+def test_without_a_recipe(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        quarters().save(tmp_path / name)
+        with pytest.raises(ImageError, match="carries no recipe"):
+            images.read_recipe(tmp_path / name)
+    for text in ("{", "[1]"):
+        chunks = PngInfo()
+        chunks.add_itxt(images.RECIPE_KEY, text)
+        quarters().save(tmp_path / "a.png", pnginfo=chunks)
+        with pytest.raises(ImageError, match="make the picture again"):
+            images.read_recipe(tmp_path / "a.png")
+
+
+def test_existing_files_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"mine")
+    with pytest.raises(ImageError, match="--force"):
+        images.save_image(path, quarters())
+    assert path.read_bytes() == b"mine"
+    images.save_image(path, quarters(), overwrite=True)
+    assert corners(images.open_picture(path)) == COLOURS
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("out.jpg", "end in .png"),
+        ("none/out.png", "no folder"),
+        ("folder.png", "is a folder"),
+        ("/proc/out.png", "cannot be written"),
+    ],
+)
+def test_unwritable_outputs(name: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ImageError, match=expected):
+        images.check_output(tmp_path / name)
+
+
+def test_what_is_not_a_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="not a regular file"):
+        images.check_output(tmp_path / "pipe.png", overwrite=True)
+
+
+def test_an_interrupted_write_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        images.save_image(tmp_path / "a.png", quarters())
+    assert not list(tmp_path.iterdir())
+
+
+def test_strip_has_every_picture_and_caption() -> None:
+    small, large = quarters(), quarters(256)
+    page = images.strip(
+        [small, images.to_tensor(large)], ["before", "a face with very red hair " * 4]
+    )
+    assert page.width >= 2 * 256
+    assert page.height > 256 + 3 * 14  # the long caption takes several lines
+    pixels = np.asarray(page.convert("L"))
+    assert (pixels[256 + images.MARGIN :] < 128).any()  # there is writing
+
+
+def test_gif_goes_there_and_back(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (16, 16), (60 * i, 0, 0)) for i in range(4)]
+    images.save_gif(tmp_path / "a.gif", frames)
+    with Image.open(tmp_path / "a.gif") as found:
+        reds = []
+        for i in range(found.n_frames):
+            found.seek(i)
+            reds.append(found.convert("RGB").getpixel((99, 99))[0])  # type: ignore[index]
+        assert found.info["loop"] == 0
+    assert close([tuple(reds)], [(0, 60, 120, 180, 120, 60)], 2)

@@ -1,0 +1,50 @@
+"""Sentences to pairs of texts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from styleclip.errors import PromptError, StyleclipError
+from styleclip.prompts import PromptPair, parse_prompt
+
+texts = st.text(min_size=1).map(str.strip).filter(lambda text: text and "->" not in text)
+
+
+def test_an_arrow_parts_neutral_from_target() -> None:
+    pair = parse_prompt("a face  ->  a face with red hair ", default_neutral="a dog")
+    assert pair == PromptPair(target="a face with red hair", neutral="a face")
+
+
+def test_a_target_alone_takes_the_neutral_text_of_the_model() -> None:
+    pair = parse_prompt(" a smiling face\n", default_neutral="a face")
+    assert pair == PromptPair(target="a smiling face", neutral="a face")
+
+
+@given(texts, texts, texts)
+@settings(deadline=None)
+def test_a_printed_pair_reads_back(target: str, neutral: str, default: str) -> None:
+    pair = PromptPair(target=target, neutral=neutral)
+    assert parse_prompt(str(pair), default) == pair
+
+
+@given(texts, texts)
+@settings(deadline=None)
+def test_a_single_text_is_the_target_unchanged(target: str, default: str) -> None:
+    assert parse_prompt(target, default) == PromptPair(target=target, neutral=default)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "->", "-> a face", "a face ->", " -> \t"])
+def test_an_empty_side_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(PromptError, match=r"empty.*for example 'a face with red hair'"):
+        parse_prompt(text, default_neutral="a face")
+
+
+def test_two_arrows_are_refused() -> None:
+    with pytest.raises(PromptError, match=r"one arrow at most.*'a -> b -> c'"):
+        parse_prompt("a -> b -> c", default_neutral="a face")
+
+
+def test_prompt_errors_are_of_the_tree_and_value_errors() -> None:
+    assert issubclass(PromptError, StyleclipError) and issubclass(PromptError, ValueError)

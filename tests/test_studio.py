@@ -1,0 +1,169 @@
+"""The facade: sample, open, edit, render, recipes that make the same pixels again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from styleclip import images
+from styleclip.editing.edit import Edit
+from styleclip.editing.optimization import OptimizationConfig
+from styleclip.errors import ArgumentError, CheckpointError, ImageError, PromptError
+from styleclip.prompts import PromptPair
+from styleclip.recipe import Recipe, Source
+from styleclip.studio import PromptWarning, Studio
+
+PROMPT = "a face -> a face with red hair"
+QUICK = replace(OptimizationConfig(), steps=2)
+
+
+@pytest.fixture(scope="module")
+def studio(tiny_model: Path) -> Studio:
+    return Studio.load(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def edit(studio: Studio) -> Edit:
+    return studio.edit(studio.sample(3), PROMPT, QUICK)
+
+
+def test_a_seed_is_a_picture(studio: Studio) -> None:
+    assert torch.equal(studio.sample(3), studio.sample(3))
+    assert not torch.equal(studio.sample(3), studio.sample(4))
+    mean = studio.sample(3, truncation=0)
+    assert torch.allclose(mean, studio.generator.w_average.expand_as(mean))
+
+
+def test_open_takes_files_pil_and_tensors(studio: Studio, tmp_path: Path) -> None:
+    size = studio.generator.resolution
+    picture = images.to_picture(studio.render(studio.sample(1)))
+    images.save_image(tmp_path / "a.png", picture)
+    tensor = images.to_tensor(picture)
+    opened = [studio.open(each, refine=0) for each in (tmp_path / "a.png", picture, tensor)]
+    assert opened[0].shape == studio.sample(1).shape
+    assert all(torch.equal(each, opened[0]) for each in opened)
+    wide = torch.zeros(1, 3, size, 2 * size)
+    assert studio.square(wide).shape == (1, 3, size, size)
+
+
+def test_refinement_comes_nearer(studio: Studio) -> None:
+    image = studio.render(studio.sample(5))
+
+    def error(steps: int) -> float:
+        return float((studio.render(studio.open(image, refine=steps)) - image).square().mean())
+
+    assert error(5) < error(0)
+
+
+def test_without_an_encoder(tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "encoder.safetensors").unlink()
+    studio = Studio.load(tmp_path / "model")
+    image = studio.render(studio.sample(5))
+    assert studio.open(image, refine=1).shape == studio.sample(5).shape
+    with pytest.raises(ArgumentError, match="has no encoder"):
+        studio.open(image, refine=0)
+    with pytest.raises(ArgumentError, match="has no encoder"):
+        studio.hashes("encoder")
+
+
+def test_strength(studio: Studio, edit: Edit) -> None:
+    w_plus = studio.sample(3)
+    plain = studio.render(w_plus)
+    assert torch.equal(studio.render(w_plus, edit, strength=0), plain)
+    assert not torch.equal(studio.render(w_plus, edit), plain)
+    twice = studio.render(w_plus, edit, strength=2)
+    assert torch.allclose(studio.render(w_plus, [(edit, 0.5), (edit, 1.5)]), twice, atol=1e-5)
+
+
+def test_prompts(studio: Studio) -> None:
+    assert studio.prompt("a sad face") == PromptPair(target="a sad face", neutral="a face")
+    assert studio.prompt(PROMPT) == PromptPair(target="a face with red hair", neutral="a face")
+    for empty in ("", "  ", "->", "a face ->"):
+        with pytest.raises(PromptError, match="empty"):
+            studio.prompt(empty)
+    nameless = Studio(replace(studio.model, neutral=""))
+    with pytest.raises(PromptError, match="neutral -> target"):
+        nameless.prompt("a sad face")
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("a face with red hair", None),
+        ("a Face with RED hair.", None),
+        ("a face with gargantuan red hair", "never learned the words 'gargantuan' and ignores"),
+        ("a face with gargantuan wings", "knows nothing about 'a face with gargantuan wings'"),
+    ],
+)
+def test_words_that_the_model_does_not_know(
+    studio: Studio, target: str, expected: str | None
+) -> None:
+    found = studio.prompt_warnings(PromptPair(target=target, neutral="a face"))
+    if expected is None:
+        assert found == []
+    else:
+        assert len(found) == 1 and expected in found[0]
+
+
+def test_editing_warns(studio: Studio) -> None:
+    with pytest.warns(PromptWarning, match="'wings'"):
+        studio.edit(studio.sample(1), "a face with wings", QUICK)
+
+
+def test_a_recipe_makes_the_same_pixels(studio: Studio, edit: Edit, tiny_model: Path) -> None:
+    for source in (Source(seed=3, truncation=0.7), Source(w_plus=studio.sample(8))):
+        image = studio.render(studio.latents(source), [(edit, 1.25)])
+        text = json.dumps(studio.recipe(source, [(edit, 1.25)]).to_json())
+        again = Studio.load(tiny_model).replay(Recipe.from_json(json.loads(text)))
+        assert torch.equal(image, again)
+
+
+def test_a_recipe_of_other_weights(studio: Studio) -> None:
+    recipe = replace(studio.recipe(Source(seed=1)), hashes={"generator": "0" * 64})
+    with pytest.raises(ArgumentError, match="other weights"):
+        studio.replay(recipe)
+
+
+def damaged(values: Any, *keys: str | int, to: Any) -> Any:
+    """A copy of JSON values with one of them replaced."""
+    copy = json.loads(json.dumps(values))
+    place = copy
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = to
+    return copy
+
+
+def test_damaged_recipes(studio: Studio, edit: Edit) -> None:
+    values = studio.recipe(Source(w_plus=studio.sample(8)), [(edit, 1.0)]).to_json()
+    assert Recipe.from_json(values).to_json() == values
+    with pytest.raises(ImageError, match="version 2"):
+        Recipe.from_json(damaged(values, "version", to=2))
+    latent = values["source"]["w_plus"]
+    for wrong in (
+        damaged(values, "edits", to=3),
+        damaged(values, "hashes", to=[]),
+        damaged(values, "source", to={"noise": "const", "seed": "x", "truncation": 1}),
+        damaged(values, "source", "noise", to="random"),
+        damaged(values, "edits", 0, "strength", to=float("nan")),
+        damaged(values, "source", "w_plus", "shape", to=[1, 2, 3]),
+        damaged(values, "source", "w_plus", "shape", to=[10**6, 10**6]),
+        damaged(values, "source", "w_plus", "shape", to=[]),
+        damaged(values, "source", "w_plus", "float32", to="%%%"),
+        damaged(values, "source", "w_plus", "float32", to=latent["float32"][:-8]),
+    ):
+        with pytest.raises(ImageError, match="not complete"):
+            Recipe.from_json(wrong)
+
+
+def test_unknown_model() -> None:
+    with pytest.raises(CheckpointError, match="portraits"):
+        Studio.load("nonsense")
