@@ -81,7 +81,7 @@ def upsample(image: Tensor) -> Tensor:
 def filtered(x: Tensor, gain: float, before: int, after: int) -> Tensor:
     """The [1,3,3,1] filter of sum ``gain`` on every channel as an image of its own."""
     batch, channels = x.shape[:2]
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device) / 8.0
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 8.0
     kernel = (gain * torch.outer(taps, taps))[None, None]
     x = F.pad(x, (before, after, before, after))
     y = F.conv2d(x.reshape(batch * channels, 1, *x.shape[2:]), kernel)

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
-
-# before anything imports transformers: as the command line sets them
-for variable in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"):
-    os.environ.setdefault(variable, "1")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 SIZE = 32  # pixels of the tiny model, the least that the paper's CLIP input takes
 

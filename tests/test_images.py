@@ -274,6 +274,35 @@ def test_strip_has_every_picture_and_caption() -> None:
     assert (pixels[256 + images.MARGIN :] < 128).any()  # there is writing
 
 
+def test_a_strip_of_small_pictures_is_large_enough() -> None:
+    narrow = quarters().resize((8, 16), Image.Resampling.NEAREST)
+    page = images.strip([narrow, quarters(64), quarters()], ["a", "b", "c"])
+    assert page.width == images.MARGIN + 3 * (images.TILE + images.MARGIN)
+    left = images.MARGIN + images.TILE // 4 + 10  # the narrow one stands in the middle
+    assert close([page.getpixel((left, images.MARGIN + 10))], [COLOURS[0]], 2)  # type: ignore[list-item]
+    assert page.getpixel((images.MARGIN + 10, images.MARGIN + 10)) == (255, 255, 255)
+
+
+def test_captions_stay_under_their_picture() -> None:
+    long = "Donaudampfschifffahrtsgesellschaftskapitän " * 3 + "红头发的脸" * 20
+    page = np.asarray(images.strip([quarters()] * 2, ["", long]).convert("L"))
+    step = images.TILE + images.MARGIN
+    below = page[images.MARGIN + images.TILE + 1 :]
+    assert (below[:, :step] == 255).all()
+    assert (below[:, images.MARGIN + step + images.TILE + 2 :] == 255).all()
+    assert (below[:, step:] < 128).any() and (below[-images.MARGIN // 2 :] == 255).all()
+    lines = images._wrapped(long, images.ImageFont.load_default(size=images.FONT), images.TILE)
+    assert "".join(lines).replace(" ", "") == long.replace(" ", "")
+
+
+def test_largest_difference() -> None:
+    other = quarters()
+    other.putpixel((3, 5), (200, 40, 17))
+    assert images.largest_difference(quarters(), other) == 7
+    assert images.largest_difference(quarters(), quarters()) == 0
+    assert images.largest_difference(quarters(), quarters(32)) is None
+
+
 def test_gif_goes_there_and_back(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (16, 16), (60 * i, 0, 0)) for i in range(4)]
     images.save_gif(tmp_path / "a.gif", frames)

@@ -15,6 +15,7 @@ from styleclip.losses import (
     directional_distance,
     identity_distance,
     laplacian_l1,
+    laplacian_l2,
     latent_distance,
     target_distance,
     text_direction,
@@ -68,10 +69,10 @@ def test_latent_distance_is_a_sum_of_squares(shape: tuple[int, ...]) -> None:
     check(latent_distance(step), reference.latent(step))
 
 
-@pytest.mark.parametrize("levels", [1, 2, 4])
-def test_laplacian_l1(levels: int) -> None:
+@pytest.mark.parametrize(("loss", "power"), [(laplacian_l1, 1), (laplacian_l2, 2)])
+def test_laplacian_losses(loss: Callable[[Tensor, Tensor], Tensor], power: int) -> None:
     images, others = random(2, 3, 16, 8), random(2, 3, 16, 8, seed=1)
-    check(laplacian_l1(images, others, levels), reference.laplacian(images, others, levels))
+    check(loss(images, others), reference.laplacian(images, others, levels=4, power=power))
 
 
 def test_laplacian_bands_add_up_to_the_picture() -> None:
@@ -111,7 +112,8 @@ CASES: dict[str, tuple[Callable[[Tensor], Tensor], Tensor]] = {
     "directional": (lambda x: directional_distance(x, unit(2, 6), unit(6, seed=8)), unit(2, 6)),
     "identity": (lambda x: identity_distance(x, unit(2, 6)), unit(2, 6)),
     "latent": (latent_distance, torch.zeros(2, 3, 4, dtype=torch.float64)),
-    "laplacian": (lambda x: laplacian_l1(x, random(2, 3, 8, 8)), random(2, 3, 8, 8)),
+    "laplacian l1": (lambda x: laplacian_l1(x, random(2, 3, 8, 8)), random(2, 3, 8, 8)),
+    "laplacian l2": (lambda x: laplacian_l2(x, random(2, 3, 8, 8)), random(2, 3, 8, 8)),
 }
 
 

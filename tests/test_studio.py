@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from styleclip import images
+from styleclip.checkpoints import load_edit, save_edit
 from styleclip.editing.edit import Edit
 from styleclip.editing.optimization import OptimizationConfig
 from styleclip.errors import ArgumentError, CheckpointError, ImageError, PromptError
@@ -152,6 +154,7 @@ def test_damaged_recipes(studio: Studio, edit: Edit) -> None:
         damaged(values, "edits", to=3),
         damaged(values, "hashes", to=[]),
         damaged(values, "source", to={"noise": "const", "seed": "x", "truncation": 1}),
+        damaged(values, "source", to={"noise": "const", "seed": 2**63, "truncation": 1}),
         damaged(values, "source", "noise", to="random"),
         damaged(values, "edits", 0, "strength", to=float("nan")),
         damaged(values, "source", "w_plus", "shape", to=[1, 2, 3]),
@@ -162,6 +165,57 @@ def test_damaged_recipes(studio: Studio, edit: Edit) -> None:
     ):
         with pytest.raises(ImageError, match="not complete"):
             Recipe.from_json(wrong)
+
+
+def test_saved_edits(studio: Studio, edit: Edit, tmp_path: Path) -> None:
+    path = tmp_path / "edit.safetensors"
+    studio.save_edit(path, edit)
+    again = studio.load_edit(path)
+    assert again.prompt == edit.prompt and again.config == edit.config
+    w_plus = studio.sample(4)  # another picture than it was found on
+    assert torch.equal(studio.render(w_plus, again), studio.render(w_plus, edit))
+
+
+def test_an_edit_of_other_weights(studio: Studio, edit: Edit, tmp_path: Path) -> None:
+    path = tmp_path / "edit.safetensors"
+    save_edit(path, edit, generator_hash="0123456789abcdef" * 4)
+    ours = studio.hashes("generator")["generator"][:12]
+    expected = f"expected generator 0123456789ab, but the model 'tiny' has {ours}"
+    stranger = load_edit(path)
+    for refused in (
+        lambda: studio.load_edit(path),
+        lambda: studio.render(studio.sample(1), stranger),
+        lambda: studio.save_edit(path, stranger),
+    ):
+        with pytest.raises(CheckpointError, match=expected):
+            refused()
+
+
+def test_a_recipe_recalls_its_picture(studio: Studio) -> None:
+    recipe = studio.recipe(Source(seed=2))
+    picture = images.to_picture(studio.replay(recipe))
+    assert studio.recalls(recipe, picture) == ""
+    mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for other in (mirrored, picture.resize((8, 8))):
+        assert "was changed" in studio.recalls(recipe, other)
+    strange = replace(recipe, hashes={"generator": "0" * 64})
+    assert "other weights" in studio.recalls(strange, picture)
+
+
+def test_loading_is_silent_and_local(
+    tiny_model: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    from transformers.utils import logging
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *words, **_: print("asked for", words))
+    before = (logging.get_verbosity(), logging.is_progress_bar_enabled())
+    embedder = Studio.load(tiny_model).embedder
+    with pytest.raises(PromptError, match="too long"):
+        embedder.embed_texts(["red " * 200])
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
 
 def test_unknown_model() -> None:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from styleclip.checkpoints import (
         load_clip,
+        load_edit,
         load_encoder,
         load_generator,
         read_model,
+        save_edit,
         save_generator,
     )
     from styleclip.clip.embedder import ClipEmbedder
@@ -43,7 +45,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "styleclip.checkpoints": (
-        "load_clip", "load_encoder", "load_generator", "read_model", "save_generator",
+        "load_clip", "load_edit", "load_encoder", "load_generator", "read_model", "save_edit",
+        "save_generator",
     ),
     "styleclip.clip.embedder": ("ClipEmbedder",),
     "styleclip.editing.edit": ("Edit", "apply_edits"),
@@ -88,6 +91,7 @@ __all__ = [
     "__version__",
     "apply_edits",
     "load_clip",
+    "load_edit",
     "load_encoder",
     "load_generator",
     "optimize",
@@ -96,6 +100,7 @@ __all__ = [
     "read_image",
     "read_model",
     "read_recipe",
+    "save_edit",
     "save_generator",
     "save_gif",
     "save_image",

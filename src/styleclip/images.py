@@ -31,6 +31,7 @@ MAX_PIXELS = 100_000_000  # a picture of 10,000 x 10,000; decoded it takes 300 M
 RECIPE_KEY = "styleclip"
 TILE = 192  # pixels a picture has at least in a strip, room enough for a caption
 MARGIN = 12
+FONT = 14  # pixels, of a caption under a tile of 192; larger tiles have larger ones
 
 
 def read_image(path: str | Path, size: int | None = None) -> Tensor:
@@ -145,10 +146,10 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 
 
 def strip(pictures: Sequence[Tensor | Image.Image], captions: Sequence[str]) -> Image.Image:
-    """Pictures side by side on white, each over its caption."""
+    """Pictures side by side on white, each over its caption, small ones enlarged."""
     tiles = [_tile(picture) for picture in pictures]
-    font = ImageFont.load_default(size=14)
-    width, height = max(t.width for t in tiles), max(t.height for t in tiles)
+    width, height = max(TILE, *(t.width for t in tiles)), max(t.height for t in tiles)
+    font = ImageFont.load_default(size=max(FONT, width // 20))
     texts = [
         "\n".join(_wrapped(caption, font, width))
         for _, caption in zip(tiles, captions, strict=True)
@@ -160,7 +161,7 @@ def strip(pictures: Sequence[Tensor | Image.Image], captions: Sequence[str]) -> 
     draw = ImageDraw.Draw(page)
     for i, (tile, text) in enumerate(zip(tiles, texts, strict=True)):
         left = MARGIN + i * (width + MARGIN)
-        page.paste(tile, (left, MARGIN))
+        page.paste(tile, (left + (width - tile.width) // 2, MARGIN))
         middle = (left + width / 2, 2 * MARGIN + height)
         draw.multiline_text(middle, text, fill="black", font=font, anchor="ma", align="center")
     return page
@@ -174,7 +175,7 @@ def save_gif(
 ) -> None:
     """Write ``frames`` as an endless GIF that runs there and back. Raises as ``save_image``."""
     check_output(path, overwrite, ".gif")
-    tiles = [_tile(frame) for frame in frames]
+    tiles = [_tile(frame).quantize() for frame in frames]  # here, because most are shown twice
     there_and_back = [*tiles, *tiles[-2:0:-1]]
     waits = [milliseconds] * len(there_and_back)
     waits[0] = waits[len(tiles) - 1] = 8 * milliseconds  # rest at both ends
@@ -186,38 +187,42 @@ def save_gif(
     _write(Path(path), buffer.getvalue(), overwrite)
 
 
+def largest_difference(a: Image.Image, b: Image.Image) -> int | None:
+    """Of two RGB pictures, pixel by pixel, in 0..255; None if their sizes differ."""
+    if a.size != b.size:
+        return None
+    return int(np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)).max())
+
+
 def check_output(path: str | Path, overwrite: bool = False, suffix: str = ".png") -> None:
     """Raise ``ImageError`` unless a file can be written at ``path``: ask before the work starts."""
     path = Path(path)
     if path.suffix.lower() != suffix:
-        raise ImageError(
-            f"{path} cannot be written: the file is a {suffix[1:].upper()}, so let its name end in "
-            f"{suffix}"
-        )
-    if path.is_dir():
-        raise ImageError(f"{path} is a folder: give the name of a file in it")
-    if path.exists() and not path.is_file():
-        raise ImageError(f"{path} is not a regular file: give the name of a new file")
-    if path.exists() and not overwrite:
-        raise ImageError(f"{path} exists already: choose another name, or --force to overwrite it")
-    if not path.parent.is_dir():
-        raise ImageError(f"there is no folder {path.parent} to write {path.name} in: make it first")
+        raise ImageError(f"{path} cannot be written: let its name end in {suffix}")
     try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder: give the name of a file in it")
+        if path.exists() and not path.is_file():
+            raise ImageError(f"{path} is not a regular file: give the name of a new file")
+        if path.exists() and not overwrite:
+            raise ImageError(
+                f"{path} exists already: choose another name, or --force to overwrite it"
+            )
+        if not path.parent.is_dir():
+            raise ImageError(
+                f"there is no folder {path.parent} to write {path.name} in: make it first"
+            )
         with tempfile.TemporaryFile(dir=path.parent):
             pass
-    except OSError as error:
+    except OSError as error:  # a name that is too long, too
         raise _unwritable(path, error) from error
-
-
-def write_bytes(path: str | Path, content: bytes, overwrite: bool = False) -> None:
-    """Write a file at once or not at all; raises ``ImageError`` if it cannot be written."""
-    _write(Path(path), content, overwrite)
 
 
 def _write(path: Path, content: bytes, overwrite: bool) -> None:
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        prefix = f".{path.name[:40]}."  # the whole name may be as long as a name can be
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
@@ -235,12 +240,12 @@ def _write(path: Path, content: bytes, overwrite: bool) -> None:
 @contextmanager
 def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """The file as a PIL picture that is not decoded yet; every failure becomes ``ImageError``."""
-    if path.is_dir():
-        raise ImageError(f"{path} is a folder: give a picture file in it")
-    if not path.exists():
-        raise ImageError(f"there is no file {path}: check the name")
     try:
         stream = path.open("rb")
+    except IsADirectoryError as error:
+        raise ImageError(f"{path} is a folder: give a picture file in it") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(f"there is no file {path}: check the name") from error
     except OSError as error:
         raise ImageError(f"{path} cannot be opened: {_reason(error)}") from error
     with stream, warnings.catch_warnings():
@@ -292,15 +297,20 @@ def _tile(image: Tensor | Image.Image) -> Image.Image:
     if scale <= 1:
         return picture
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.BICUBIC)
+    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def _wrapped(text: str, font: Any, width: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width or not lines[-1]:
+        if font.getlength(longer) <= width:
             lines[-1] = longer
-        else:
-            lines.append(word)
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:  # a word that is wider than its tile is broken
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
     return lines

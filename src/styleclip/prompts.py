@@ -23,7 +23,10 @@ class PromptPair:
 
 
 def parse_prompt(text: str, default_neutral: str) -> PromptPair:
-    """Read "neutral -> target" or a target alone. Raises ``PromptError`` for an empty side."""
+    """Read "neutral -> target" or a target alone.
+
+    Raises ``PromptError`` for an empty side, and for two sides that say the same.
+    """
     sides = [side.strip() for side in text.split("->")]
     if len(sides) > 2:
         raise PromptError(f"a prompt has one arrow at most, as in 'a -> b'; got {text!r}")
@@ -32,5 +35,10 @@ def parse_prompt(text: str, default_neutral: str) -> PromptPair:
         raise PromptError(
             "the prompt is empty: say what the picture should show, "
             "for example 'a face with red hair' or 'a face -> a face with red hair'"
+        )
+    if target.casefold().split() == neutral.casefold().split():
+        raise PromptError(
+            f"the target {target!r} is the neutral text itself, so nothing would change: "
+            "say what should be different, for example 'a face -> a face with red hair'"
         )
     return PromptPair(target=target, neutral=neutral)

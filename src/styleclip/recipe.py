@@ -24,6 +24,7 @@ from styleclip.errors import ImageError
 from styleclip.prompts import PromptPair
 
 VERSION = 1
+ALIKE = 2  # of 255: what another machine's arithmetic may change in a replay
 MOST_NUMBERS = 1 << 22  # in one tensor: a recipe is a stranger's text
 
 
@@ -91,7 +92,9 @@ def _source_from_json(values: Mapping[str, Any]) -> Source:
         raise ValueError(f"noise {values['noise']!r}")
     if "w_plus" in values:
         return Source(w_plus=_unpack(values["w_plus"]))
-    return Source(seed=int(values["seed"]), truncation=_finite(values["truncation"]))
+    if not 0 <= (seed := int(values["seed"])) < 1 << 63:
+        raise ValueError(f"seed {seed}")
+    return Source(seed=seed, truncation=_finite(values["truncation"]))
 
 
 def _edit_to_json(edit: Edit, strength: float) -> dict[str, Any]:

@@ -23,21 +23,26 @@ import styleclip
 from styleclip import images
 from styleclip.checkpoints import (
     Model,
+    SavedEdit,
     load_clip,
+    load_edit,
     load_encoder,
     load_generator,
+    load_latent_map,
     read_model,
+    save_edit,
     tensors_hash,
 )
-from styleclip.checkpoints.registry import CLIP, ENCODER, GENERATOR
+from styleclip.checkpoints.registry import CLIP, ENCODER, GENERATOR, LATENT_MAP
 from styleclip.editing.edit import Edit, apply_edits
+from styleclip.editing.latent_map import LatentMap, measure_latent_map
 from styleclip.editing.optimization import OptimizationConfig, optimize
-from styleclip.errors import ArgumentError, PromptError
+from styleclip.errors import ArgumentError, CheckpointError, PromptError
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
 from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.prompts import PromptPair, parse_prompt
-from styleclip.recipe import Recipe, Source
+from styleclip.recipe import ALIKE, Recipe, Source
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,34 +54,11 @@ OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
 FILLERS = frozenset(
     (
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "of",
-        "with",
-        "without",
-        "and",
-        "or",
-        "no",
-        "not",
-        "in",
-        "on",
-        "at",
-        "to",
-        "is",
-        "are",
-        "has",
-        "have",
-        "having",
-        "wearing",
-        "very",
-        "more",
-        "less",
+        "a", "an", "the", "this", "that", "of", "with", "without", "and", "or", "no", "not", "in",
+        "on", "at", "to", "is", "are", "has", "have", "having", "wearing", "very", "more", "less",
         "some",
     )
-)  # words that ask for nothing by themselves
+)  # fmt: skip  # words that ask for nothing by themselves
 
 
 class PromptWarning(UserWarning):
@@ -110,6 +92,13 @@ class Studio:
         if not (self.model.folder / ENCODER).exists():
             return None
         return load_encoder(self.model.file(ENCODER)).to(self.device)
+
+    @cached_property
+    def latent_map(self) -> LatentMap:
+        """CLIP's space -> w: the model's own, or measured now, which takes a while."""
+        if (self.model.folder / LATENT_MAP).exists():
+            return load_latent_map(self.model.file(LATENT_MAP)).to(self.device)
+        return measure_latent_map(self.generator, self.embedder)
 
     def sample(self, seed: int = 0, truncation: float = TRUNCATION) -> Tensor:
         """The w_plus [1,L,D] of a seed; ``truncation`` 1 is full variety, 0 the mean picture."""
@@ -204,7 +193,10 @@ class Studio:
         for message in self.prompt_warnings(pair):
             warnings.warn(message, PromptWarning, stacklevel=2)
         config = OptimizationConfig() if config is None else config
-        return optimize(self.generator, self.embedder, w_plus, pair, config, on_step)
+        latent_map = self.latent_map if config.space == "mapped" else None
+        return optimize(
+            self.generator, self.embedder, w_plus, pair, config, on_step, latent_map=latent_map
+        )
 
     def render(
         self,
@@ -214,16 +206,38 @@ class Studio:
     ) -> Tensor:
         """Images [B,3,R,R] of ``w_plus`` [B,L,D] under an edit, or a stack of (edit, strength).
 
-        ``strength`` multiplies every edit's own: 0 is the unedited picture.
+        ``strength`` multiplies every edit's own: 0 is the unedited picture. Raises
+        ``CheckpointError`` for an edit from a file that belongs to other weights.
         """
         stack = [(edits, 1.0)] if isinstance(edits, Edit) else list(edits)
+        for edit, _ in stack:
+            self._check_weights(edit)
         with torch.no_grad():
             style = apply_edits(self.generator, w_plus, [(e, strength * s) for e, s in stack])
             return self.generator.synthesis(style)
 
-    def recipe(self, source: Source, edits: Sequence[tuple[Edit, float]] = ()) -> Recipe:
-        """How ``render(latents(source), edits)`` comes about, for the metadata of its PNG."""
-        parts: list[Part] = ["generator", "clip"] if edits else ["generator"]
+    def save_edit(self, path: str | Path, edit: Edit) -> None:
+        """Write an edit of this model to one file. Raises ``CheckpointError``."""
+        self._check_weights(edit)
+        save_edit(path, edit, self.hashes("generator")["generator"])
+
+    def load_edit(self, path: str | Path) -> Edit:
+        """Read an edit of this model. Raises ``CheckpointError``, for other weights too."""
+        edit = load_edit(path)
+        self._check_weights(edit)
+        return edit
+
+    def recipe(
+        self,
+        source: Source,
+        edits: Sequence[tuple[Edit, float]] = (),
+        found_here: bool = True,
+    ) -> Recipe:
+        """How ``render(latents(source), edits)`` comes about, for the metadata of its PNG.
+
+        ``found_here``: whether this model's CLIP found the edits; if not, it is not mentioned.
+        """
+        parts: list[Part] = ["generator", "clip"] if edits and found_here else ["generator"]
         return Recipe(
             model=self.model.name,
             hashes=self.hashes(*parts),
@@ -250,6 +264,26 @@ class Studio:
                 f"the model {self.model.name!r} has {ours[:12]}): give the model that made it"
             )
         return self.render(self.latents(recipe.source), recipe.edits)
+
+    def recalls(self, recipe: Recipe, picture: Image.Image) -> str:
+        """Whether ``picture`` (RGB) is what ``recipe`` makes here: "", or a clause that says no."""
+        if recipe.hashes.get("generator") != self.hashes("generator")["generator"]:
+            return "its recipe was made with other weights"
+        difference = images.largest_difference(images.to_picture(self.replay(recipe)), picture)
+        if difference is None or difference > ALIKE:
+            return "it was changed after it was made"
+        return ""
+
+    def _check_weights(self, edit: Edit) -> None:
+        if not isinstance(edit, SavedEdit):
+            return
+        ours = self.hashes("generator")["generator"]
+        if edit.generator_hash != ours:
+            raise CheckpointError(
+                f"the edit {str(edit.prompt)!r} was found with other weights: expected generator "
+                f"{edit.generator_hash[:12]}, but the model {self.model.name!r} has {ours[:12]}; "
+                "give the model that it was found with"
+            )
 
     def hashes(self, *parts: Part) -> dict[str, str]:
         """SHA-256 of the networks' tensors, by part; of the generator if none is named."""

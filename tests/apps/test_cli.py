@@ -11,51 +11,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 import styleclip
 from styleclip import images
-from styleclip.apps.cli import main
-
-PROMPT = "a face -> a face with red hair"
-
-
-class Run:
-    """Run a command with the tiny model; ``code``, ``out`` and ``err`` are the last one's."""
-
-    def __init__(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.model, self.capsys = model, capsys
-        self.code, self.out, self.err = 0, "", ""
-
-    def __call__(self, *arguments: str | Path, model: bool = True) -> Run:
-        words = [str(each) for each in arguments]
-        self.code = main([*words, "--model", str(self.model)] if model else words)
-        self.out, self.err = self.capsys.readouterr()
-        return self
-
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def run(tiny_model: Path, capsys: pytest.CaptureFixture[str], place: Path) -> Run:
-    return Run(tiny_model, capsys)
-
-
-@pytest.fixture
-def picture(run: Run, place: Path) -> Path:
-    """A photograph, so to speak: not square, not the model's size."""
-    Image.linear_gradient("L").resize((80, 60)).convert("RGB").save("me.jpg")
-    return Path("me.jpg")
-
-
-def files() -> set[str]:
-    return {path.name for path in Path().iterdir()}
-
+from tests.apps.running import PROMPT, Run, files
 
 # What it does
 
@@ -78,8 +40,9 @@ def test_invert(run: Run, picture: Path) -> None:
 def test_edit_a_file(run: Run, picture: Path) -> None:
     run("edit", picture, PROMPT, "--steps", "2", "--refine", "1", "--strip", "--gif", "--json")
     found = run.json()
-    assert found["target"] == "a face with red hair" and found["neutral"] == "a face"
-    assert found["config"]["steps"] == 2
+    (edit,) = found["edits"]
+    assert edit["target"] == "a face with red hair" and edit["neutral"] == "a face"
+    assert edit["config"]["steps"] == 2
     assert set(found["seconds"]) == {"load", "invert", "edit", "write"}
     name = "me-a-face-with-red-hair"
     assert files() == {"me.jpg", f"{name}.png", f"{name}-strip.png", f"{name}.gif"}
@@ -97,7 +60,7 @@ def test_edit_a_seed_with_a_target_alone(run: Run) -> None:
 
 def test_the_paper_preset(run: Run) -> None:
     run("edit", "--seed", "2", "a sad face", "--preset", "paper", "--steps", "1", "--json")
-    assert run.json()["config"]["clip_input"] == "paper"
+    assert run.json()["edits"][0]["config"]["clip_input"] == "paper"
 
 
 def test_strength_zero_is_the_picture_itself(run: Run) -> None:
@@ -213,10 +176,23 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "half a prompt": (["edit", "me.jpg", "a face ->"], "the prompt is empty"),
     "two arrows": (["edit", "me.jpg", "a -> b -> c"], "one arrow"),
     "endless prompt": (["edit", "me.jpg", "red " * 200], "too long"),
-    "no prompt": (["edit", "me.jpg"], "give a picture and one quoted prompt"),
-    "no words": (["edit"], "give a picture and one quoted prompt"),
-    "unquoted prompt": (["edit", "me.jpg", "red", "hair"], "got 3 words"),
+    "target is neutral": (["edit", "me.jpg", "a face -> A  face"], "nothing would change"),
+    "model's neutral text": (["edit", "me.jpg", "a face"], "nothing would change"),
+    "second prompt empty": (["edit", "me.jpg", PROMPT, ""], "the prompt is empty"),
+    "no prompt": (["edit", "me.jpg"], "give a picture and a quoted prompt"),
+    "no words": (["edit"], "give a picture and a quoted prompt"),
+    "seed alone": (["edit", "--seed", "1"], "give a picture and a quoted prompt"),
     "picture and seed": (["edit", "me.jpg", PROMPT, "--seed", "1"], "not both"),
+    "several into one file": (["edit", "me.jpg", PROMPT, "sad", "--out", "a.png"], "--stack"),
+    "no folder to be": (["edit", "me.jpg", PROMPT, "sad", "--out", "/proc/a"], "made a folder"),
+    "a file for a folder": (["edit", "me.jpg", PROMPT, "sad", "--out", "text.txt/a"], "a folder"),
+    "several in one file": (["edit", "me.jpg", PROMPT, "sad", "--save-edit", "e"], "one prompt"),
+    "edit without its suffix": (["edit", "me.jpg", PROMPT, "--save-edit", "e"], ".safetensors"),
+    "nothing to apply": (["apply", "me.jpg"], "give a picture and a file of an edit"),
+    "applying no such file": (["apply", "me.jpg", "none"], "there is no file none"),
+    "applying a text": (["apply", "me.jpg", "text.txt"], "is not a file of weights"),
+    "endless name": (["edit", "x" * 300, PROMPT], "cannot be opened"),
+    "endless output": (["sample", "--out", "x" * 300 + ".png"], "cannot be written"),
     "unwritable output": (["sample", "--out", "/proc/a.png"], "cannot be written"),
     "no such folder": (["sample", "--out", "none/a.png"], "there is no folder none"),
     "output is a folder": (["sample", "--out", "folder.png"], "is a folder"),
@@ -252,7 +228,7 @@ def test_every_mistake_is_one_plain_sentence(run: Run, picture: Path, tiny_model
     broken_model(tiny_model)
     before = files()
     for name, (words, expected) in REFUSALS.items():
-        own_model = "--model" in words or words[0] not in ("sample", "edit", "invert")
+        own_model = "--model" in words or words[0] not in ("sample", "edit", "invert", "apply")
         run(*words, model=not own_model)
         assert run.code == 2, name
         assert run.out == "", name

@@ -141,6 +141,19 @@ def test_the_tokenizer_of_another_clip_is_refused(tmp_path: Path) -> None:
         load_clip(FILE, tokenizer=write_tokenizer(tmp_path, 256))
 
 
+def test_a_transformers_folder_is_read_alone_and_inside_a_model(tmp_path: Path) -> None:
+    folder = tmp_path / "clip"
+    original = load_clip(FILE, tokenizer=write_tokenizer(folder, 512))
+    original.model.save_pretrained(folder)
+    (tmp_path / "model.json").write_text('{"name": "tiny"}')
+    expected_texts = original.embed_texts(["ab", "c"])
+    for path in (folder, tmp_path):
+        again = load_clip(path)
+        found = again.embed_texts(["ab", "c"])
+        torch.testing.assert_close(found, expected_texts, rtol=0.0, atol=1e-6)  # float32
+        assert not any(parameter.requires_grad for parameter in again.model.parameters())
+
+
 def test_a_missing_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no tokenizer folder"):
         load_clip(FILE, tokenizer=tmp_path / "nowhere")

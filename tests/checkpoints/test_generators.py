@@ -125,6 +125,13 @@ def test_without_the_clamp_the_picture_differs() -> None:
     assert (image - vectors["image_w_plus"]).abs().max() > 0.01
 
 
+def test_rosinality_convolutions_are_scaled_to_what_the_network_uses() -> None:
+    # demodulation hides a wrong scale from the pictures
+    ours, theirs = load("stylegan2-rosinality").state_dict(), foreign("stylegan2-rosinality")
+    scaled = theirs["convs.4.conv.weight"][0] / (9 * 40) ** 0.5
+    torch.testing.assert_close(ours["blocks.3.up.weight"], scaled, rtol=1e-6, atol=0.0)
+
+
 # --- complete both ways -------------------------------------------------------
 
 

@@ -416,8 +416,10 @@ def test_weights_that_are_not_all_there_are_refused(copied: Path) -> None:
 
 
 def test_a_folder_of_another_model_is_refused(copied: Path) -> None:
+    # transformers takes it for a CLIP, warns in its log and fills it with random numbers
     from transformers import BertConfig, BertModel
 
+    sizes = json.loads((copied / "config.json").read_text())
     other = BertModel(
         BertConfig(
             vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
@@ -425,5 +427,9 @@ def test_a_folder_of_another_model_is_refused(copied: Path) -> None:
         )
     )  # fmt: skip
     other.save_pretrained(copied)
+    config = json.loads((copied / "config.json").read_text())
+    assert config["model_type"] == "bert"
+    small = {name: sizes[name] for name in ("text_config", "vision_config", "projection_dim")}
+    (copied / "config.json").write_text(json.dumps(config | small))  # a small CLIP, not ViT-B/32
     with pytest.raises(CheckpointError):
         ClipEmbedder.from_folder(copied)

@@ -41,8 +41,8 @@ def latent(step: Tensor) -> list[float]:
     return [sum(number * number for number in one.flatten().tolist()) for one in step]
 
 
-def laplacian(images: Tensor, others: Tensor, levels: int) -> list[float]:
-    """Sum over bands of the mean |band(x) - band(y)|; the coarsest band is what is left."""
+def laplacian(images: Tensor, others: Tensor, levels: int, power: int) -> list[float]:
+    """Sum over bands of the mean |band(x) - band(y)|^power; the coarsest band is what is left."""
     results = []
     for image, other in zip(images.tolist(), others.tolist(), strict=True):
         total = 0.0
@@ -50,7 +50,7 @@ def laplacian(images: Tensor, others: Tensor, levels: int) -> list[float]:
         other_bands = [pyramid(channel, levels) for channel in other]
         for level in range(levels):
             differences = [
-                abs(a - b)
+                abs(a - b) ** power
                 for one, two in zip(bands, other_bands, strict=True)
                 for row, other_row in zip(one[level], two[level], strict=True)
                 for a, b in zip(row, other_row, strict=True)

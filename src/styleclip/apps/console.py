@@ -7,7 +7,6 @@ Nothing heavy is imported before a command runs.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -75,18 +74,11 @@ class Stopwatch:
     def lap(self, name: str) -> None:
         """The time since the last lap, or since the start, belongs to ``name``."""
         now = time.perf_counter()
-        self.seconds[name] = round(now - self._last, 3)
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._last, 3)
         self._last = now
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
-
-
-def prepare_libraries() -> None:
-    """Before torch and transformers are imported: no requests, no chatter."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 def pick_device(name: str) -> torch.device:

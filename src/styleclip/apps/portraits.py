@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from styleclip.apps.console import Stopwatch, answer, pick_device, progress
+from styleclip.apps.outputs import make_folder
 from styleclip.errors import ArgumentError, StyleclipError
 
 app = typer.Typer(
@@ -56,10 +57,7 @@ def render(
     if out is not None:
         names = {first: out} if count == 1 else {s: out / n.name for s, n in names.items()}
     if out is not None and count > 1:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArgumentError(f"{out} cannot be made a folder: {error.strerror}") from error
+        make_folder(out)
     for path in names.values():
         images.check_output(path, force)
     truths, lines = [], []
@@ -94,10 +92,7 @@ def train(
     known = (*recipes.STAGES, "all")
     if stage not in known:
         raise ArgumentError(f"there is no stage {stage!r}: choose one of {', '.join(known)}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(f"{folder} cannot be made a folder: {error.strerror}") from error
+    make_folder(folder)
     with progress() as bar:
         recipes.train(stage, folder, bar)
         if out is not None:

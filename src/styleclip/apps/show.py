@@ -14,11 +14,7 @@ from styleclip.apps.console import answer, pick_device
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from styleclip.recipe import Recipe
-
-ALIKE = 2  # of 255: what another machine's arithmetic may change
 
 
 def show(
@@ -40,7 +36,7 @@ def show(
 ) -> None:
     """Print how a picture was made; make it again with --replay."""
     from styleclip import images
-    from styleclip.recipe import Recipe
+    from styleclip.recipe import ALIKE, Recipe
     from styleclip.studio import Studio
 
     if out is not None and not replay:
@@ -55,7 +51,7 @@ def show(
     if replay:
         studio = Studio.load(_model_of(recipe.model, model), pick_device(device))
         again = images.to_picture(studio.replay(recipe))
-        difference = _largest_difference(images.open_picture(file), again)
+        difference = images.largest_difference(images.open_picture(file), again)
         result["largest_difference"] = difference
         lines.append(f"replay    {_verdict(difference)}")
         if out is not None:
@@ -79,16 +75,9 @@ def _model_of(recorded: str, given: str | None) -> str:
     return given or recorded
 
 
-def _largest_difference(a: Image.Image, b: Image.Image) -> int | None:
-    """Of two PIL pictures, in 0..255; None if their sizes differ."""
-    import numpy as np
-
-    if a.size != b.size:
-        return None
-    return int(np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)).max())
-
-
 def _verdict(difference: int | None) -> str:
+    from styleclip.recipe import ALIKE
+
     if difference is None:
         return "another size: the file was resized after it was made"
     if difference == 0:

@@ -3,26 +3,38 @@
   load_generator(path) -> StyleGAN2      native, rosinality or NVIDIA weights, told by their keys
   load_clip(path)      -> ClipEmbedder   a transformers folder, or OpenAI's state dict
   load_encoder(path)   -> Encoder        native
+  load_edit(path)      -> SavedEdit         native
 Foreign weights are converted at this border by complete key maps: every parameter of ours filled
 once, every foreign key used or knowingly dropped, anything else an error. The rest of the library
 cannot tell where weights came from. Nothing in a file is ever executed.
 """
 
+from styleclip.checkpoints.edits import SavedEdit, load_edit, save_edit
 from styleclip.checkpoints.files import file_hash, read_weights, tensors_hash
-from styleclip.checkpoints.loaders import load_clip, load_encoder, load_generator, save_generator
+from styleclip.checkpoints.loaders import (
+    load_clip,
+    load_encoder,
+    load_generator,
+    load_latent_map,
+    save_generator,
+)
 from styleclip.checkpoints.native import read_network, save_network
 from styleclip.checkpoints.registry import Model, read_model, resolve_model
 
 __all__ = [
     "Model",
+    "SavedEdit",
     "file_hash",
     "load_clip",
+    "load_edit",
     "load_encoder",
     "load_generator",
+    "load_latent_map",
     "read_model",
     "read_network",
     "read_weights",
     "resolve_model",
+    "save_edit",
     "save_generator",
     "save_network",
     "tensors_hash",

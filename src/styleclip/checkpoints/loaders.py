@@ -2,6 +2,7 @@
 
   load_generator(path) -> StyleGAN2        native, rosinality or NVIDIA weights
   load_clip(path)      -> ClipEmbedder     a transformers folder, or OpenAI's state dict
+  load_encoder(path)   -> Encoder          native
 Networks come back in eval mode, float32, on the CPU, with gradients off for their weights.
 """
 
@@ -23,6 +24,7 @@ from styleclip.checkpoints import (
 )
 from styleclip.checkpoints.files import Weights, first_line, read_weights
 from styleclip.checkpoints.native import is_native, parse_network, save_network
+from styleclip.editing.latent_map import LatentMap
 from styleclip.errors import CheckpointError
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.inversion.encoder import Encoder, EncoderConfig
@@ -88,6 +90,19 @@ def load_clip(path: str | Path, tokenizer: str | Path | None = None) -> ClipEmbe
     if tokenizer is None:
         return ClipEmbedder(model, None)
     return ClipEmbedder(model, _read_tokenizer(Path(tokenizer), model.config.text_config))
+
+
+def load_latent_map(path: str | Path) -> LatentMap:
+    """The map from CLIP's space to w of a native file, a model folder or a built-in name.
+
+    Only files that this project wrote are read. Raises ``CheckpointError``.
+    """
+    location = _inside_model(path, registry.LATENT_MAP)
+    _, _, tensors = parse_network(read_weights(location), "latent-map")
+    wanted = ("matrix", "mean", "covariance")
+    if sorted(tensors) != sorted(wanted):
+        raise CheckpointError(f"{location} holds {sorted(tensors)}, a latent map has {wanted}")
+    return LatentMap(*(tensors[name] for name in wanted))
 
 
 def load_encoder(path: str | Path) -> Encoder:

@@ -95,7 +95,7 @@ def parse_network(weights: Weights, kind: str | None = None) -> Network:
         raise CheckpointError(f"{path} has a config that is not a JSON object: save it again")
     if kind is not None and found_kind != kind:
         raise CheckpointError(
-            f"{path} holds a network of kind {found_kind!r}, expected {kind!r}: give another file"
+            f"{path} is a file of kind {found_kind!r}, expected {kind!r}: give another file"
         )
     state_dict = {
         name: tensor.float() if tensor.is_floating_point() else tensor

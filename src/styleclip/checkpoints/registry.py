@@ -3,6 +3,7 @@
   model.json              {"name", "description", "neutral", "licence", ...}
   generator.safetensors   z -> image             clip/                  a transformers folder
   encoder.safetensors     image -> w_plus        reader.safetensors, identity.safetensors (optional)
+  latent_map.safetensors  CLIP space -> w (optional; measured when needed)
 The built-in models are folders inside the package; any other folder like them is given by its path.
 """
 
@@ -22,6 +23,7 @@ DESCRIPTION = "model.json"
 GENERATOR = "generator.safetensors"
 CLIP = "clip"
 ENCODER = "encoder.safetensors"
+LATENT_MAP = "latent_map.safetensors"
 READER = "reader.safetensors"
 IDENTITY = "identity.safetensors"
 

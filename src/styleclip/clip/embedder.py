@@ -8,7 +8,10 @@ image. The networks are `transformers` ones; nothing of CLIP is written again he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -76,13 +79,23 @@ class ClipEmbedder:
                 "transformers (save_pretrained)"
             )
         try:
-            model = CLIPModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            with _silenced():
+                model, report = CLIPModel.from_pretrained(
+                    folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+                )
+                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            mean, std = _preprocessing(folder)
         except Exception as error:  # transformers raises whatever its many readers raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CheckpointError(f"{folder} cannot be read as a CLIP folder: {reason}") from error
+        # transformers fills what is missing with random numbers and only logs it
+        lacking = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+        if lacking:
             raise CheckpointError(
-                f"{folder} cannot be read as a CLIP folder: {str(error).splitlines()[0]}"
-            ) from error
-        return cls(model, tokenizer, templates=templates)
+                f"{folder} lacks {len(lacking)} of a CLIP's tensors, such as {lacking[0]}: is it "
+                "another kind of model, or was it copied only in part?"
+            )
+        return cls(model, tokenizer, mean, std, templates)
 
     @property
     def width(self) -> int:
@@ -134,7 +147,7 @@ class ClipEmbedder:
         end = getattr(self.tokenizer, "eos_token_id", None)
         if self.tokenizer is None or unknown is None or unknown == end:
             return []
-        words = text.replace(",", " ").replace(".", " ").split()
+        words = re.findall(r"[\w'-]+", text)
         encoded = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
         return [word for word, ids in zip(words, encoded, strict=True) if unknown in ids]
 
@@ -146,7 +159,7 @@ class ClipEmbedder:
                 "this CLIP came without a tokenizer: load it with tokenizer=FOLDER, "
                 "or embed token ids"
             )
-        rows = self.tokenizer(sentences)["input_ids"]
+        rows = self.tokenizer(sentences, verbose=False)["input_ids"]  # the length is ours to judge
         longest = max(map(len, rows))
         if longest > self.context_length:
             raise PromptError(
@@ -155,6 +168,13 @@ class ClipEmbedder:
             )
         end = self.model.config.text_config.eos_token_id
         return torch.tensor([row + [end] * (longest - len(row)) for row in rows])
+
+
+def _preprocessing(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and std that the folder states, OpenAI's where it states none."""
+    path = folder / "preprocessor_config.json"
+    stated = json.loads(path.read_text()) if path.is_file() else {}
+    return stated.get("image_mean", OPENAI_MEAN), stated.get("image_std", OPENAI_STD)
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -173,10 +193,27 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _resize_matrix(before: int, after: int) -> Tensor:
-    rows = F.interpolate(
-        torch.eye(before)[None, None], (before, after), mode="bicubic", antialias=True
-    )
-    return rows[0, 0].t().contiguous()
+    with torch.inference_mode(False):  # kept for later calls, which may need gradients
+        rows = F.interpolate(
+            torch.eye(before)[None, None], (before, after), mode="bicubic", antialias=True
+        )
+        return rows[0, 0].t().contiguous()
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Loading logs and draws a progress bar on its own; what matters of it is an error of ours."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _vectors(features: Any) -> Tensor:

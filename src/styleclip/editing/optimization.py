@@ -1,15 +1,17 @@
 """Latent optimisation (StyleCLIP, arXiv 2103.17249, section 4): descend on what CLIP says.
 
-  argmin_v  D_CLIP(G(v), text) + l2 ||v - v_s||^2 + id (1 - cos(R(G(v)), R(G(v_s))))
-v is a w_plus [B,L,D] or a style [B,S]; v_s the latents of the pictures to edit. D_CLIP is the distance to
-the target text, or between the direction the picture moved in and the direction of the text.
+  argmin_u  D_CLIP(G(v(u)), text) + latent ||u - u_0||^2 + identity (1 - cos(R(G(v)), R(G(v_s))))
+What moves, ``space``: v = w_plus + u [B,L,D];  v = style + u [B,S], toRGB held;  or "mapped", ours:
+v = w_plus + u A, u [B,E] in CLIP's coordinates and A of ``latent_map``. What is wanted, ``loss``:
+"target" 1 - cos(e, t);  "directional" 1 - cos(e - e_s, t - n);  or "reach", ours:
+relu(goal - <e, d>) + keep ||(e - e_s) without its part along d||^2,  d = normalise(t - n).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import torch
@@ -18,12 +20,17 @@ from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
 from styleclip.editing.edit import Edit
+from styleclip.editing.latent_map import LatentMap, enough_resolution, measure_latent_map
 from styleclip.errors import ArgumentError, NonFiniteError
 from styleclip.generators import Generator
 from styleclip.losses import (
     directional_distance,
+    identity_distance,
     latent_distance,
+    off_direction,
+    reach_distance,
     target_distance,
+    text_direction,
 )
 from styleclip.prompts import PromptPair
 
@@ -32,20 +39,40 @@ OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, mean of
 
 @dataclass(frozen=True)
 class OptimizationConfig:
-    """Ours by default; ``OptimizationConfig.paper()`` is the official run, quirks included."""
+    """Ours by default, for what was tried see docs/optimization-notes.md.
 
-    space: Literal["w_plus", "style"] = "style"
-    loss: Literal["directional", "target"] = "directional"
-    steps: int = 60
-    rate: float = 0.1  # of Adam, in units of the latent's own spread if ``whiten``
-    ramp_up: float = 0.05  # shares of the run, as the official schedule
-    ramp_down: float = 0.25
-    latent_weight: float = 0.008
+    In the mapped space u, ``rate``, ``goal`` and ``reach`` are in standard deviations of the
+    generator's own samples along the text's direction, so the numbers hold for any CLIP.
+    """
+
+    space: Literal["mapped", "w_plus", "style"] = "mapped"
+    loss: Literal["reach", "directional", "target"] = "reach"
+    steps: int = 20
+    rate: float = 0.25
+    ramp_up: float = 0.0  # shares of the run, as the official schedule
+    ramp_down: float = 1.0
+    goal: float = 3.5  # how far above the samples' mean counts as reached
+    reach: float = 13.0  # the first guess goes along the direction, at most this far
+    keep_weight: float = 0.06
+    latent_weight: float = 0.06
     identity_weight: float = 0.0
-    whiten: bool = True
     clip_input: Literal["correct", "paper"] = "correct"
     resolution: Literal["full", "enough"] = "enough"  # rendered for CLIP
-    chunk: int | None = None  # images a backward pass; None: as many as 4 GB surely hold
+    patience: int | None = 5  # steps without a gain of 0.1 % that end the run; None: never
+    chunk: int | None = None  # images a backward pass; None: as many as a few GB surely hold
+
+    @classmethod
+    def plain(cls, space: Literal["w_plus", "style"] = "w_plus") -> OptimizationConfig:
+        """Directional loss straight in W+ or S, where there is no latent map."""
+        return cls(
+            space=space,
+            loss="directional",
+            steps=100,
+            rate=0.05,
+            ramp_up=0.05,
+            ramp_down=0.25,
+            latent_weight=0.008,
+        )
 
     @classmethod
     def paper(cls, space: Literal["w_plus", "style"] = "w_plus") -> OptimizationConfig:
@@ -54,9 +81,13 @@ class OptimizationConfig:
             space=space,
             loss="target",
             steps=300,
-            whiten=False,
+            rate=0.1,
+            ramp_up=0.05,
+            ramp_down=0.25,
+            latent_weight=0.008,
             clip_input="paper",
             resolution="full",
+            patience=None,
         )
 
 
@@ -68,67 +99,200 @@ def optimize(
     config: OptimizationConfig = OptimizationConfig(),
     on_step: OnStep | None = None,
     identity: Callable[[Tensor], Tensor] | None = None,
+    latent_map: LatentMap | None = None,
 ) -> Edit:
     """Edit the pictures of ``w_plus`` [B,L,D], each by itself, towards ``prompt``.
 
-    Without a ``w_plus`` it generates freely: from the mean latent, by the text alone.
-    ``identity`` maps images [B,3,H,W] to unit vectors [B,N]; needed if its weight is not zero.
+    Without a ``w_plus`` it generates freely: from the mean latent, held by nothing. ``identity``
+    maps images [B,3,H,W] to unit vectors [B,N] and is needed where its weight is not zero.
+    ``latent_map`` is measured here, which takes a while, if the config needs one and none is given.
     Raises ``NonFiniteError``, with the best edit so far, when the loss leaves the numbers.
     """
-    free = w_plus is None
-    if w_plus is None:
-        w_plus = generator.truncate(generator.w_average[None])
-    start = w_plus if config.space == "w_plus" else generator.affine(w_plus).detach()
-    movable, scale = _movable(generator, start, config)
-    render = _renderer(generator, config, embedder)
-    look = _clip_input(generator, embedder, config)
-
-    # where the texts and the source pictures are
-    target, neutral = embedder.embed_texts([prompt.target, prompt.neutral])
-    with torch.no_grad():
-        source = torch.cat([look(render(part)) for part in start.split(1)])
-
-    # descend on a step u, an image each; v = v_s + scale u
-    u = torch.zeros_like(start, requires_grad=True)
+    problem, parts = _Problem.of(generator, embedder, w_plus, prompt, config, identity, latent_map)
+    first = problem.first_guess(parts)
+    u = first.clone().requires_grad_(True)
     adam = torch.optim.Adam([u], lr=config.rate)
-    best = u.detach().clone()
-    chunk = config.chunk or chunk_size(generator.resolution)
+    best, lowest, since = first, math.inf, 0
+
+    # pictures are independent, so a chunk at a time adds up to the same gradient
     for step in range(config.steps):
         for group in adam.param_groups:
             group["lr"] = learning_rate(step, config)
         adam.zero_grad()
         sums: dict[str, float] = {}
-        for part in torch.arange(len(start)).split(chunk):
-            moved = scale * movable * u[part]
-            embeddings = look(images := render(start[part] + moved))
-            terms = {}
-            if config.loss == "target" or free:
-                terms["clip"] = target_distance(embeddings, target)
-            else:
-                terms["clip"] = directional_distance(embeddings, source[part], target - neutral)
-            if not free:
-                terms["latent"] = config.latent_weight * latent_distance(moved)
-            if config.identity_weight and not free:
-                raise ArgumentError("identity")
-            loss = torch.stack(list(terms.values())).sum()
-            loss.backward()
+        for part in parts:
+            terms = problem.terms(u[part], first[part], part)
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term.sum().item() / len(start)
+                sums[name] = sums.get(name, 0.0) + term.sum().item() / len(u)
         sums["loss"] = sum(sums.values())
         if not math.isfinite(sums["loss"]):
-            raise NonFiniteError(
-                f"the loss became {sums['loss']} at step {step + 1}; lower the rate",
-                _edit(config, prompt, scale * movable * best),
-            )
-        best = u.detach().clone()
+            raise _left_the_numbers(f"the loss became {sums['loss']}", step, problem.edit(best))
+
+        since = 0 if sums["loss"] < lowest - 1e-3 * abs(lowest) else since + 1
+        if sums["loss"] < lowest:
+            lowest, best = sums["loss"], u.detach().clone()
         adam.step()
+        if not bool(torch.isfinite(u).all()):
+            raise _left_the_numbers("a gradient is not finite", step, problem.edit(best))
         if on_step is not None:
             on_step(step + 1, config.steps, sums)
-    return _edit(config, prompt, (scale * movable * u).detach())
+        if config.patience is not None and since >= config.patience:
+            break
+    return problem.edit(u.detach())
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """One prompt and its pictures: what is fixed while u moves."""
+
+    generator: Generator
+    embedder: Embedder
+    config: OptimizationConfig
+    prompt: PromptPair
+    identity: Callable[[Tensor], Tensor] | None
+    w_plus: Tensor  # [B,L,D], the pictures to edit
+    free: bool  # nothing holds on to them
+    target: Tensor  # [E]
+    neutral: Tensor  # [E]
+    matrix: Tensor | None  # [E,D], a latent map in units of ``deviation``
+    goal: Tensor  # along the text's direction, a number
+    deviation: Tensor  # of the samples along it, a number
+    source: Tensor  # [B,E]
+    faces: Tensor | None  # [B,N]
+
+    @classmethod
+    def of(
+        cls,
+        generator: Generator,
+        embedder: Embedder,
+        w_plus: Tensor | None,
+        prompt: PromptPair,
+        config: OptimizationConfig,
+        identity: Callable[[Tensor], Tensor] | None,
+        latent_map: LatentMap | None,
+    ) -> tuple[_Problem, tuple[Tensor, ...]]:
+        """The problem, and its pictures in chunks."""
+        if config.identity_weight and identity is None:
+            raise ArgumentError(
+                f"identity_weight is {config.identity_weight:g}, but there is no identity network: "
+                "pass identity=, a function of images to unit vectors, or set the weight to 0"
+            )
+        free = w_plus is None
+        if w_plus is None:
+            w_plus = generator.truncate(generator.w_average[None])
+        target, neutral = embedder.embed_texts([prompt.target, prompt.neutral])
+        matrix, goal, deviation = None, target.new_zeros(()), target.new_ones(())
+        if config.space == "mapped" or config.loss == "reach":
+            latent_map = latent_map or measure_latent_map(generator, embedder)
+            middle, deviation = latent_map.to(w_plus.device).spread(text_direction(target, neutral))
+            goal = middle + config.goal * deviation
+            matrix = latent_map.matrix.to(w_plus) * deviation
+        empty = w_plus.new_zeros(0)
+        problem = cls(generator, embedder, config, prompt, identity, w_plus.detach(), free, target,
+                      neutral, matrix, goal, deviation, empty, None)  # fmt: skip
+        parts = torch.arange(len(w_plus)).split(config.chunk or chunk_size(generator.resolution))
+        with torch.no_grad():
+            start = problem.nothing()
+            images = [problem.render(start[part], part) for part in parts]
+            faces = None
+            if config.identity_weight and identity is not None:
+                faces = torch.cat([identity(each) for each in images])
+            source = torch.cat([problem.look(each) for each in images])
+        return replace(problem, source=source, faces=faces), parts
+
+    def nothing(self) -> Tensor:
+        """The u that changes nothing."""
+        if self.config.space == "style":
+            return self.w_plus.new_zeros(len(self.w_plus), self.generator.layout.size)
+        if self.matrix is not None and self.config.space == "mapped":
+            return self.w_plus.new_zeros(len(self.w_plus), len(self.matrix))
+        return torch.zeros_like(self.w_plus)
+
+    def render(self, u: Tensor, part: Tensor) -> Tensor:
+        """Pictures ``part`` moved by u, as large as CLIP needs them."""
+        resolution = self.generator.resolution
+        if self.config.resolution == "enough":
+            resolution = enough_resolution(self.generator, self.embedder)
+        style = self.edit(u).apply(self.generator, self.w_plus[part])
+        return self.generator.synthesis(style, resolution=resolution)
+
+    def look(self, images: Tensor) -> Tensor:
+        """Images -> unit vectors [B,E]."""
+        if self.config.clip_input == "correct":
+            return self.embedder.embed_images(images)
+        return self.embedder.embed_pixels(paper_pixels(images, self.embedder.image_size))
+
+    def terms(self, u: Tensor, first: Tensor, part: Tensor) -> dict[str, Tensor]:
+        """Every term of the loss, weighted, one value a picture."""
+        config, images = self.config, self.render(u, part)
+        embeddings = self.look(images)
+        direction = text_direction(self.target, self.neutral)
+        terms = {}
+        if config.loss == "reach":
+            reached = reach_distance(embeddings, direction, self.goal)
+            terms["clip"] = reached / self.deviation
+        elif config.loss == "directional" and not self.free:
+            difference = self.target - self.neutral
+            terms["clip"] = directional_distance(embeddings, self.source[part], difference)
+        else:
+            terms["clip"] = target_distance(embeddings, self.target)
+        if self.free:
+            return terms
+
+        if config.loss == "reach":
+            aside = off_direction(embeddings - self.source[part], direction) / self.deviation
+            terms["keep"] = config.keep_weight * latent_distance(aside)
+        terms["latent"] = config.latent_weight * latent_distance(self.movable(u - first))
+        if self.identity is not None and self.faces is not None:
+            far = identity_distance(self.identity(images), self.faces[part])
+            terms["identity"] = config.identity_weight * far
+        return terms
+
+    @torch.no_grad()
+    def first_guess(self, parts: Sequence[Tensor], points: int = 9) -> Tensor:
+        """Nothing; in the mapped space the first point straight along the text that is far enough.
+
+        Where no point is, the one that comes nearest.
+        """
+        if self.config.space != "mapped":
+            return self.nothing()
+        direction = text_direction(self.target, self.neutral)
+        lengths = torch.linspace(0, self.config.reach, points).to(self.w_plus)
+        # "far enough" for a start is where the text fits as well as the neutral one, at most the goal
+        enough = self.goal.clamp(max=0.0)
+        guesses = []
+        for part in parts:
+            rays = [(length * direction).expand(len(part), -1) for length in lengths]
+            along = torch.stack([self.look(self.render(u, part)) @ direction for u in rays])
+            far = (along >= enough).float()
+            choice = torch.where(far.any(dim=0), far.argmax(dim=0), along.argmax(dim=0))
+            guesses.append(lengths[choice][:, None] * direction)
+        return torch.cat(guesses)
+
+    def movable(self, u: Tensor) -> Tensor:
+        """u without what may not move: the toRGB columns of a style."""
+        if self.config.space != "style":
+            return u
+        return u * self.generator.layout.conv_columns().to(u)
+
+    def edit(self, u: Tensor) -> Edit:
+        """u as an edit."""
+        config = asdict(self.config)
+        if self.config.space == "style":
+            return Edit("optimization", self.prompt, style_step=self.movable(u), config=config)
+        if self.config.space == "mapped" and self.matrix is not None:
+            step = (u @ self.matrix)[:, None].expand(-1, self.generator.rows, -1)
+            return Edit("optimization", self.prompt, w_plus_step=step, config=config)
+        return Edit("optimization", self.prompt, w_plus_step=u, config=config)
+
+
+def _left_the_numbers(what: str, step: int, best: Edit) -> NonFiniteError:
+    return NonFiniteError(f"{what} at step {step + 1}: lower the rate", best)
 
 
 def learning_rate(step: int, config: OptimizationConfig) -> float:
-    """Linear up over the first share of the run, cosine down over the last; 0 at step 0."""
+    """Linear up over the first share of the run, cosine down over the last."""
     t = step / config.steps
     down = min(1.0, (1.0 - t) / config.ramp_down) if config.ramp_down else 1.0
     up = min(1.0, t / config.ramp_up) if config.ramp_up else 1.0
@@ -136,9 +300,10 @@ def learning_rate(step: int, config: OptimizationConfig) -> float:
 
 
 def paper_pixels(images: Tensor, size: int) -> Tensor:
-    """The official CLIP input: nearest upsampling by size/32, average pooling by H/32, no mean, no std.
+    """The official CLIP input: nearest upsampling by size/32, average pooling by H/32.
 
-    Separable, so done as two products [size,H]; the seven times larger picture is never made.
+    Neither clamp nor mean nor std. Separable, so done as two products [size,H]; the seven times
+    larger picture is never made.
     """
     height = images.shape[2]
     if size % 32 or height % 32:
@@ -153,49 +318,3 @@ def paper_pixels(images: Tensor, size: int) -> Tensor:
 def chunk_size(resolution: int) -> int:
     """Images a backward pass, so that activations stay within a few GB."""
     return max(1, 8 * 256**2 // resolution**2)
-
-
-def _movable(
-    generator: Generator, start: Tensor, config: OptimizationConfig
-) -> tuple[Tensor, Tensor]:
-    """Which columns move [S] or all, and the spread of each over the generator's own samples."""
-    movable = torch.ones(start.shape[-1])
-    if config.space == "style":
-        movable = generator.layout.conv_columns().to(start)
-    if not config.whiten:
-        return movable.to(start), torch.ones_like(start[:1])
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        z = torch.randn(1024, 128, generator=random)
-        samples = generator.truncate(generator.mapping(z.to(start)))
-        if config.space == "style":
-            samples = generator.affine(samples)
-    return movable.to(start), samples.std(dim=0, keepdim=True)
-
-
-def _renderer(
-    generator: Generator, config: OptimizationConfig, embedder: Embedder
-) -> Callable[[Tensor], Tensor]:
-    """Latents -> images at the resolution that CLIP needs."""
-    resolution = generator.resolution
-    while config.resolution == "enough" and resolution // 2 >= embedder.image_size:
-        resolution //= 2
-
-    def render(latents: Tensor) -> Tensor:
-        style = generator.affine(latents) if config.space == "w_plus" else latents
-        return generator.synthesis(style, resolution=resolution)
-
-    return render
-
-
-def _clip_input(
-    generator: Generator, embedder: Embedder, config: OptimizationConfig
-) -> Callable[[Tensor], Tensor]:
-    if config.clip_input == "correct":
-        return embedder.embed_images
-    return lambda images: embedder.embed_pixels(paper_pixels(images, embedder.image_size))
-
-
-def _edit(config: OptimizationConfig, prompt: PromptPair, step: Tensor) -> Edit:
-    named = {"w_plus_step": step} if config.space == "w_plus" else {"style_step": step}
-    return Edit(method="optimization", prompt=prompt, config=asdict(config), **named)

@@ -56,6 +56,8 @@ def run_task(
     before = read_latents(generator, generator.affine(w_plus), read)
     todo = before[:, task.attribute] != task.value
     w_plus, before = w_plus[todo], before[todo]
+    if not len(w_plus):
+        return Outcome(task, torch.zeros(0, dtype=torch.bool), before.float(), 0.0)
     started = time.perf_counter()
     edit = make_edit(w_plus, task.prompt)
     style = edit.apply(generator, w_plus)
@@ -110,13 +112,15 @@ class Summary:
 
 
 def summarize(outcomes: Sequence[Outcome]) -> Summary:
-    success = torch.cat([outcome.success.float() for outcome in outcomes])
+    success = torch.cat([torch.zeros(0), *(outcome.success.float() for outcome in outcomes)])
+    if not len(success):
+        raise ArgumentError("nothing to judge: every picture shows its target already")
     kept = torch.cat([outcome.kept for outcome in outcomes])
-    seconds = sum(outcome.seconds * len(outcome.success) for outcome in outcomes) / len(success)
+    seconds = sum(outcome.seconds * len(outcome.success) for outcome in outcomes)
     return Summary(
         edits=len(success),
         success=bootstrap(success),
         kept=bootstrap(kept.nanmean(dim=1)),
         kept_per_attribute=tuple(kept.nanmean(dim=0).tolist()),
-        seconds=seconds,
+        seconds=seconds / len(success),
     )

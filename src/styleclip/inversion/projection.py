@@ -17,6 +17,7 @@ from torch import Tensor
 
 from styleclip.errors import ArgumentError, NonFiniteError
 from styleclip.generators import Generator
+from styleclip.latents import check_w_plus
 from styleclip.losses import laplacian_l1
 
 OnStep = Callable[[int, int, Mapping[str, float]], None]
@@ -55,6 +56,9 @@ def project(
         config = ProjectionConfig() if start is not None else ProjectionConfig.from_mean()
     if start is None:
         start = generator.truncate(generator.w_average[None]).repeat(len(images), 1, 1)
+    check_w_plus(start, generator.rows, generator.w_average.shape[0])
+    if len(start) != len(images):
+        raise ArgumentError(f"got {len(images)} images but {len(start)} latents to start from")
     start = start.detach()
     spread = w_spread(generator).to(start)  # [D]
 

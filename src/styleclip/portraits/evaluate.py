@@ -14,11 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints import load_clip, load_encoder, load_generator, read_model
+from styleclip.checkpoints import (
+    load_clip,
+    load_encoder,
+    load_generator,
+    load_latent_map,
+    read_model,
+)
 from styleclip.checkpoints.native import read_network
-from styleclip.checkpoints.registry import CLIP, ENCODER, GENERATOR, READER
+from styleclip.checkpoints.registry import CLIP, ENCODER, GENERATOR, LATENT_MAP, READER
 from styleclip.clip.embedder import ClipEmbedder
 from styleclip.editing.edit import Edit
+from styleclip.editing.latent_map import LatentMap
 from styleclip.editing.optimization import OptimizationConfig, optimize
 from styleclip.evaluation.benchmark import Task, run_task, summarize
 from styleclip.generators import Generator
@@ -143,6 +150,7 @@ def evaluate(
     generator = load_generator(folder.file(GENERATOR)).to(device)
     embedder = load_clip(folder.file(CLIP)).to(device)
     encoder = load_encoder(folder.file(ENCODER)).to(device)
+    latent_map = load_latent_map(folder.file(LATENT_MAP)).to(device)
     reader = load_reader(folder.file(READER)).to(device)
 
     # the networks, each on portraits that no training saw
@@ -166,13 +174,13 @@ def evaluate(
     # the edits: each preset, ten prompts
     for preset in presets:
         config = OptimizationConfig.paper() if preset == "paper" else OptimizationConfig()
+        make_edit = editor(generator, embedder, config, latent_map)
         pictures = min(count, PAPER_PICTURES) if preset == "paper" else count
         on_step, outcomes, todo = bar(f"preset {preset}"), [], tasks(folder.neutral)
         for done, task in enumerate(todo, start=1):
             outcomes.append(
-                run_task(generator, w_plus[:pictures], task, editor(generator, embedder, config),
-                         reader.read, hidden)
-            )  # fmt: skip
+                run_task(generator, w_plus[:pictures], task, make_edit, reader.read, hidden)
+            )
             on_step(done, len(todo), {})
         summary = asdict(summarize(outcomes))
         summary["kept_per_attribute"] = dict(zip(NAMES, summary["kept_per_attribute"], strict=True))
@@ -191,9 +199,15 @@ def evaluate(
 
 
 def editor(
-    generator: Generator, embedder: ClipEmbedder, config: OptimizationConfig
+    generator: Generator,
+    embedder: ClipEmbedder,
+    config: OptimizationConfig,
+    latent_map: LatentMap,
 ) -> Callable[[Tensor, PromptPair], Edit]:
-    return lambda w_plus, prompt: optimize(generator, embedder, w_plus, prompt, config)
+    """How one preset edits."""
+    return lambda w_plus, prompt: optimize(
+        generator, embedder, w_plus, prompt, config, latent_map=latent_map
+    )
 
 
 def as_text(result: dict[str, Any]) -> str:

@@ -18,8 +18,16 @@ import torch
 from torch import Tensor
 
 from styleclip.checkpoints.native import save_network
-from styleclip.checkpoints.registry import CLIP, DESCRIPTION, ENCODER, GENERATOR, READER
+from styleclip.checkpoints.registry import (
+    CLIP,
+    DESCRIPTION,
+    ENCODER,
+    GENERATOR,
+    LATENT_MAP,
+    READER,
+)
 from styleclip.clip.embedder import ClipEmbedder
+from styleclip.editing.latent_map import LatentMap, measure_latent_map
 from styleclip.errors import ArgumentError
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
@@ -126,11 +134,17 @@ def export(folder: Path, target: Path, on_step: Callable[[str], OnStep]) -> None
     generator, encoder = trained_encoder(folder, renders, on_step)
     embedder = trained_clip(folder, renders, on_step)
     reader = trained_reader(folder, renders, on_step)
-    write_model(target, generator, encoder, embedder, reader)
+    latent_map = measure_latent_map(generator, embedder, on_step=on_step("latent map"))
+    write_model(target, generator, encoder, embedder, reader, latent_map)
 
 
 def write_model(
-    target: Path, generator: StyleGAN2, encoder: Encoder, embedder: ClipEmbedder, reader: Reader
+    target: Path,
+    generator: StyleGAN2,
+    encoder: Encoder,
+    embedder: ClipEmbedder,
+    reader: Reader,
+    latent_map: LatentMap,
 ) -> None:
     """The model folder; float16, which costs nothing that the evaluation can measure."""
     target.mkdir(parents=True, exist_ok=True)
@@ -143,6 +157,12 @@ def write_model(
         target / ENCODER, "encoder", encoder.config.to_dict(), encoder.state_dict(), dtype=half
     )
     save_network(target / READER, "portraits-reader", {}, reader.state_dict(), dtype=half)
+    save_network(
+        target / LATENT_MAP,
+        "latent-map",
+        {},
+        {"matrix": latent_map.matrix, "mean": latent_map.mean, "covariance": latent_map.covariance},
+    )
     embedder.model.half().save_pretrained(target / CLIP)
     embedder.model.float()
     tokenizer: Any = embedder.tokenizer

@@ -187,10 +187,12 @@ def head_loss(logits: Tensor, portraits: Sequence[Portrait]) -> tuple[Tensor, fl
     for i, attribute in enumerate(ATTRIBUTES):
         part = logits[:, first : first + len(attribute.values)]
         target = torch.tensor([p.values[i] if visible(p)[i] else -100 for p in portraits])
-        losses.append(F.cross_entropy(part, target, ignore_index=-100))
-        seen = target >= 0
-        right.append((part.argmax(dim=1) == target)[seen].float().mean())
         first += len(attribute.values)
+        seen = target >= 0
+        if not seen.any():
+            continue
+        losses.append(F.cross_entropy(part, target, ignore_index=-100))
+        right.append((part.argmax(dim=1) == target)[seen].float().mean())
     return torch.stack(losses).mean(), float(torch.stack(right).mean())
 
 

@@ -21,7 +21,7 @@ from styleclip.errors import ArgumentError
 from styleclip.generators.ops import normalize_second_moment
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.inversion.encoder import Encoder, EncoderConfig
-from styleclip.losses import laplacian_l1
+from styleclip.losses import laplacian_l1, laplacian_l2
 from styleclip.portraits.training import (
     OnStep,
     Renders,
@@ -43,13 +43,15 @@ class GeneratorRecipe:
     config: StyleGAN2Config = StyleGAN2Config(
         64, (96, 96, 96, 64, 32), w_dim=128, z_dim=128, mapping_layers=4, mapping_width=512
     )
-    steps: int = 9_000
+    steps: int = 9_500
     batch: int = 16
     generator_rate: float = 1e-2  # weights are stored at unit variance, so this is 1 % a step
     encoder_rate: float = 1e-3
     w_noise: float = 0.10  # of the shared w, whose columns have unit scale
     row_noise: float = 0.10  # of every row of W+ by itself: edits live there
     w_penalty: float = 1e-3
+    detail_from: float = 0.68  # of the run: from here large errors, small rare things, weigh more
+    detail_weight: float = 8.0
 
 
 def new_networks(recipe: GeneratorRecipe) -> tuple[StyleGAN2, Encoder]:
@@ -94,6 +96,8 @@ def train_reconstruction(
             redrawn = generator.synthesis(generator.affine(w_plus + rows), noise="none").float()
         loss = laplacian_l1(redrawn, images).mean()
         total = loss + recipe.w_penalty * w.square().mean()
+        if step >= recipe.detail_from * recipe.steps:
+            total = total + recipe.detail_weight * laplacian_l2(redrawn, images).mean()
         set_rate(optimizer, ramped_rate(recipe.generator_rate, step, recipe.steps))
         optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -134,7 +138,7 @@ class Velocity(nn.Module):
 
 
 @torch.no_grad()
-def flow(velocity: Velocity, x: Tensor, steps: int = 24) -> Tensor:
+def flow(velocity: Velocity, x: Tensor, steps: int = 12) -> Tensor:
     """Carry Gaussian x [N,D] along the flow from t = 0 to 1 (midpoint rule)."""
     h = 1.0 / steps
     for i in range(steps):
@@ -149,13 +153,13 @@ class MappingRecipe:
     """Fits the mapping network to the encoder's w of the stored renders."""
 
     seed: int = 3
-    flow_steps: int = 12_000
+    flow_steps: int = 7_500
     flow_batch: int = 512
     flow_rate: float = 1e-3
-    pairs: int = 60_000
-    mapping_steps: int = 12_000
+    pairs: int = 30_000
+    mapping_steps: int = 6_000
     mapping_batch: int = 256
-    mapping_rate: float = 1e-3
+    mapping_rate: float = 3e-3
 
 
 def train_mapping(

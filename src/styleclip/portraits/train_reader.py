@@ -18,7 +18,7 @@ from styleclip.portraits.training import OnStep, Renders, Run, ramped_rate, set_
 @dataclass(frozen=True)
 class ReaderRecipe:
     seed: int = 4
-    steps: int = 2_500
+    steps: int = 1_200
     batch: int = 64
     rate: float = 2e-3
     weight_decay: float = 0.02

@@ -1,0 +1,172 @@
+"""``styleclip edit`` and ``styleclip apply``: edits by a sentence, and edits from files."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from styleclip.apps.console import OnStep, Stopwatch, complain
+from styleclip.apps.options import (
+    Device,
+    Force,
+    Gif,
+    Json,
+    ModelName,
+    NoRecipe,
+    OutOrFolder,
+    Refine,
+    Reinvert,
+    SeedInsteadOfFile,
+    Stack,
+    Strength,
+    StripFlag,
+    Truncation,
+    open_studio,
+)
+from styleclip.apps.pipeline import Request, carry_out, plan, read_picture, split_words
+from styleclip.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from styleclip.editing.edit import Edit
+    from styleclip.editing.optimization import OptimizationConfig
+
+EDIT_USAGE = (
+    "give a picture and a quoted prompt, as in "
+    "styleclip edit me.png 'a face -> a face with red hair'"
+)
+APPLY_USAGE = "give a picture and a file of an edit, as in styleclip apply me.png edit.safetensors"
+
+Preset = Literal["default", "paper"]
+Space = Literal["w_plus", "style"]
+
+
+def edit(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE] PROMPT [PROMPT ...]",
+            show_default=False,
+            help="A picture file (none with --seed), and sentences such as "
+            "'a face -> a face with red hair', or only what the picture should show. "
+            "Each is an edit of its own.",
+        ),
+    ] = None,
+    strength: Strength = 1.0,
+    seed: SeedInsteadOfFile = None,
+    truncation: Truncation = 0.7,
+    out: OutOrFolder = None,
+    stack: Stack = False,
+    preset: Annotated[Preset, typer.Option(help="Ours, or the official run.")] = "default",
+    space: Annotated[
+        Space | None,
+        typer.Option(help="Move straight in W+ or S, not by the model's latent map."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=100_000, metavar="N", help="Steps of the optimisation.")
+    ] = None,
+    refine: Refine = None,
+    reinvert: Reinvert = False,
+    strip: StripFlag = False,
+    gif: Gif = False,
+    save_edit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the edit, a .safetensors file for 'apply'."),
+    ] = None,
+    model: ModelName = "portraits",
+    device: Device = "auto",
+    force: Force = False,
+    no_recipe: NoRecipe = False,
+    as_json: Json = False,
+) -> None:
+    """Edit a picture with a sentence, or with several, one picture each."""
+    # everything that can be wrong is found before the work starts
+    watch = Stopwatch()
+    file, texts = split_words(words or [], seed, EDIT_USAGE)
+    request = Request(
+        file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
+        as_json,
+    )  # fmt: skip
+    if save_edit is not None and len(texts) > 1:
+        raise ArgumentError(f"--save-edit writes one edit, so give one prompt; got {len(texts)}")
+    config = _config(preset, space, steps)
+    studio = open_studio(model, device)
+    prompts = [studio.prompt(text) for text in texts]
+    outputs = plan(request, prompts, out, force, strip, gif, save_edit)
+    notes = list(dict.fromkeys(note for each in prompts for note in studio.prompt_warnings(each)))
+    for note in notes:
+        complain(note, kind="warning")
+    for each in prompts:
+        studio.embedder.embed_texts([each.target, each.neutral])  # raises for one too long
+    studio.generator  # noqa: B018  # loads it
+    watch.lap("load")
+
+    def find(i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
+        from styleclip.studio import PromptWarning
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PromptWarning)  # said above
+            return studio.edit(w_plus, prompts[i], config, on_step)
+
+    carry_out(studio, request, prompts, find, outputs, watch, notes)
+
+
+def apply(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE] EDIT [EDIT ...]",
+            show_default=False,
+            help="A picture file (none with --seed), and files that 'edit --save-edit' wrote.",
+        ),
+    ] = None,
+    strength: Strength = 1.0,
+    seed: SeedInsteadOfFile = None,
+    truncation: Truncation = 0.7,
+    out: OutOrFolder = None,
+    stack: Stack = False,
+    refine: Refine = None,
+    reinvert: Reinvert = False,
+    strip: StripFlag = False,
+    gif: Gif = False,
+    model: ModelName = "portraits",
+    device: Device = "auto",
+    force: Force = False,
+    no_recipe: NoRecipe = False,
+    as_json: Json = False,
+) -> None:
+    """Apply a saved edit to a picture, the one it was found on or another.
+
+    An optimisation finds its step on one picture. On another the same step is taken: mostly it
+    shows the same change, weaker or stronger, but nobody looked; try --strength, or edit anew.
+    """
+    watch = Stopwatch()
+    file, files = split_words(words or [], seed, APPLY_USAGE)
+    request = Request(
+        file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
+        as_json,
+    )  # fmt: skip
+    studio = open_studio(model, device)
+    edits = [studio.load_edit(file) for file in files]
+    prompts = [each.prompt for each in edits]
+    outputs = plan(request, prompts, out, force, strip, gif)
+    studio.generator  # noqa: B018  # loads it
+    watch.lap("load")
+    carry_out(studio, request, prompts, lambda i, *_: edits[i], outputs, watch, found_here=False)
+
+
+def _config(preset: Preset, space: Space | None, steps: int | None) -> OptimizationConfig:
+    from dataclasses import replace
+
+    from styleclip.editing.optimization import OptimizationConfig
+
+    config = OptimizationConfig()
+    if preset == "paper":
+        config = OptimizationConfig.paper(space or "w_plus")
+    elif space is not None:
+        config = OptimizationConfig.plain(space)
+    return config if steps is None else replace(config, steps=steps)

@@ -1,0 +1,77 @@
+"""The options that several commands take, with the words of their help; and the model they ask for.
+
+Typer reads them from the annotations of a command: ``def sample(seed: Seed = 0, ...)``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from styleclip.apps.console import pick_device
+
+if TYPE_CHECKING:
+    from styleclip.studio import Studio
+
+LARGEST_SEED = 2**63 - 1
+
+Out = Annotated[
+    Path | None, typer.Option(help="The PNG to write; named after the input if absent.")
+]
+OutOrFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="The PNG to write, or with several edits the folder for them (made if it is missing); "
+        "named after the input if absent."
+    ),
+]
+ModelName = Annotated[str, typer.Option("--model", help="A built-in model, or a model folder.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Truncation = Annotated[
+    float, typer.Option(min=0, max=2, help="Variety of sampled pictures; 0 is the mean picture.")
+]
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Which picture is sampled.")
+]
+SeedInsteadOfFile = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=LARGEST_SEED, metavar="N", help="Edit the picture of a seed, not a file."
+    ),
+]
+Strength = Annotated[
+    float, typer.Option(min=-20, max=20, help="1 is the edit as found, 0 none, -1 its opposite.")
+]
+Stack = Annotated[bool, typer.Option("--stack", help="Apply the edits together, as one picture.")]
+Refine = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=100_000, metavar="N", help="Steps of refinement after the encoder; 0 for none."
+    ),
+]
+Reinvert = Annotated[
+    bool,
+    typer.Option(
+        "--reinvert", help="Invert the picture even if it carries the latent it was made from."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+NoRecipe = Annotated[
+    bool, typer.Option("--no-recipe", help="Leave the recipe (and with it the latent) out.")
+]
+StripFlag = Annotated[
+    bool, typer.Option("--strip", help="Also write before and after side by side, as one picture.")
+]
+Gif = Annotated[
+    bool, typer.Option("--gif", help="Also write the sweep from no strength to this one.")
+]
+
+
+def open_studio(model: str, device: str) -> Studio:
+    """The model; its networks are loaded when they are first used."""
+    from styleclip.studio import Studio
+
+    return Studio.load(model, pick_device(device))

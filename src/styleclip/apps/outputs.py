@@ -1,0 +1,141 @@
+"""Where pictures go: names that say what they show, checked before the work starts.
+
+One picture is named by --out, several go into the folder --out, each under its own name; strips and
+sweeps stand beside them. Nothing is made or written before the first picture is there.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from styleclip.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from styleclip.editing.edit import Edit
+    from styleclip.recipe import Source
+    from styleclip.studio import Studio
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files to write; ``gifs`` and ``edits`` are as many as ``pictures``, or none."""
+
+    pictures: list[Path]
+    strip: Path | None = None
+    gifs: list[Path] = field(default_factory=list)
+    edit: Path | None = None
+    force: bool = False
+
+    def __iter__(self) -> Iterator[Path]:
+        yield from self.pictures
+        yield from self.gifs
+        yield from (path for path in (self.edit, self.strip) if path is not None)
+
+
+def plan_outputs(
+    name: str,
+    captions: Sequence[str],
+    out: Path | None,
+    force: bool,
+    strip: bool = False,
+    gif: bool = False,
+    edit: Path | None = None,
+) -> Outputs:
+    """Files for pictures of ``name`` with these captions; raises if one cannot be written."""
+    if len(captions) == 1:
+        (caption,) = captions
+        pictures = [out or Path(f"{name}-{slug(caption)}.png")]
+        strip_path = pictures[0].with_name(f"{pictures[0].stem}-strip.png")
+    else:
+        folder = out or Path()
+        if folder.suffix.lower() == ".png":
+            raise ArgumentError(
+                f"several prompts make several pictures, so --out names a folder; got {folder}: "
+                "leave .png out, or add --stack to make one picture of them"
+            )
+        strip_path = folder / f"{name}-strip.png"
+        stems = _distinct([f"{name}-{slug(each)}" for each in captions], {strip_path.stem})
+        pictures = [folder / f"{stem}.png" for stem in stems]
+    gifs = [path.with_suffix(".gif") for path in pictures] if gif else []
+    outputs = Outputs(pictures, strip_path if strip else None, gifs, edit, force)
+    check_outputs(outputs, may_make_folder=len(captions) > 1)
+    return outputs
+
+
+def check_outputs(outputs: Outputs, may_make_folder: bool = False) -> None:
+    """Raise ``ImageError`` or ``ArgumentError`` unless every file can be written."""
+    from styleclip import images
+
+    folder = outputs.pictures[0].parent
+    if may_make_folder and not folder.is_dir():
+        _check_folder(folder)
+        return
+    for path in outputs:
+        suffix = ".png"
+        if path in outputs.gifs:
+            suffix = ".gif"
+        elif path == outputs.edit:
+            suffix = ".safetensors"
+        images.check_output(path, outputs.force, suffix)
+
+
+def save_picture(
+    path: Path,
+    image: Tensor,
+    studio: Studio,
+    source: Source,
+    edits: Sequence[tuple[Edit, float]] = (),
+    no_recipe: bool = False,
+    force: bool = False,
+    found_here: bool = True,
+) -> None:
+    """One picture with its recipe, unless that is not wanted."""
+    from styleclip import images
+
+    recipe = None if no_recipe else studio.recipe(source, edits, found_here).to_json()
+    images.save_image(path, image, recipe, overwrite=force)
+
+
+def make_folder(folder: Path) -> None:
+    """Make it and those above it, unless it is there. Raises ``ArgumentError``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_folder(folder, error) from error
+
+
+def slug(text: str) -> str:
+    """A text as a part of a file name: letters and digits of any script, and hyphens."""
+    return re.sub(r"[\W_]+", "-", text.lower()).strip("-")[:48].rstrip("-") or "edited"
+
+
+def _distinct(names: Sequence[str], taken: set[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        numbered = (name, *(f"{name}-{i}" for i in range(2, len(names) + 3)))
+        found.append(next(each for each in numbered if each not in taken | set(found)))
+    return found
+
+
+def _check_folder(folder: Path) -> None:
+    """Whether the nearest folder above that exists takes a new one."""
+    above = folder
+    try:
+        while not above.exists():
+            above = above.parent
+        with tempfile.TemporaryDirectory(dir=above):
+            pass
+    except OSError as error:
+        raise _no_folder(folder, error) from error
+
+
+def _no_folder(folder: Path, error: OSError) -> ArgumentError:
+    reason = (error.strerror or str(error)).lower()
+    return ArgumentError(f"{folder} cannot be made a folder: {reason}; choose another place")

@@ -1,0 +1,224 @@
+"""Several edits of one picture, edits in files, and pictures that remember their latent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from styleclip import images
+from styleclip.checkpoints import save_edit
+from styleclip.editing.edit import Edit
+from styleclip.editing.optimization import optimize
+from styleclip.errors import NonFiniteError
+from styleclip.prompts import PromptPair
+from styleclip.studio import Studio
+from tests.apps.running import PROMPT, Run, files
+
+SAD = "a sad face"
+QUICK = ("--steps", "2", "--refine", "0")
+
+
+def edits_of(path: str | Path) -> list[Any]:
+    return [each["target"] for each in images.read_recipe(path)["edits"]]
+
+
+@pytest.fixture
+def inversions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Grows by one with every inversion."""
+    done: list[Any] = []
+    invert = Studio.open
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        done.append(arguments)
+        return invert(*arguments)
+
+    monkeypatch.setattr(Studio, "open", counted)
+    return done
+
+
+# Several prompts
+
+
+def test_every_prompt_is_an_edit_of_its_own(run: Run, picture: Path, inversions: list[Any]) -> None:
+    run("edit", picture, PROMPT, SAD, *QUICK, "--out", "a/b", "--strip", "--gif", "--json")
+    found = run.json()
+    stems = ["me-a-face-with-red-hair", "me-a-sad-face"]
+    assert [each["out"] for each in found["edits"]] == [f"a/b/{stem}.png" for stem in stems]
+    assert [each["target"] for each in found["edits"]] == ["a face with red hair", SAD]
+    assert found["strip"] == "a/b/me-strip.png"
+    expected = {f"{stem}.{kind}" for stem in stems for kind in ("png", "gif")}
+    assert files("a/b") == {*expected, "me-strip.png"}
+    # the picture, as the model sees it, two edits
+    assert images.open_picture("a/b/me-strip.png").width == 4 * (192 + 12) + 12
+    assert len(inversions) == 1
+    recipes = [images.read_recipe(f"a/b/{stem}.png") for stem in stems]
+    assert recipes[0]["source"] == recipes[1]["source"]
+    assert [len(each["edits"]) for each in recipes] == [1, 1]
+    # the second is what it would have been alone
+    run("edit", picture, SAD, *QUICK, "--out", "alone.png")
+    assert torch.equal(images.read_image("alone.png"), images.read_image(f"a/b/{stems[1]}.png"))
+
+
+def test_names_without_out(run: Run) -> None:
+    run("edit", "--seed", "1", SAD, "A sad, face!", "strip", "红头发", "--strip", "--steps", "1")
+    assert run.code == 0, run.err
+    stems = ("a-sad-face", "a-sad-face-2", "strip-2", "红头发", "strip")
+    assert files() == {f"seed-1-{stem}.png" for stem in stems}
+    assert edits_of("seed-1-strip-2.png") == ["strip"]
+
+
+def test_existing_files_are_found_before_the_work(run: Run) -> None:
+    Path("many").mkdir()
+    Path("many/seed-1-a-sad-face.png").write_bytes(b"mine")
+    words = ["edit", "--seed", "1", PROMPT, SAD, "--steps", "1", "--out", "many"]
+    assert run(*words).code == 2 and "--force" in run.err
+    assert files("many") == {"seed-1-a-sad-face.png"}
+    assert run(*words, "--force").code == 0
+    assert len(files("many")) == 2
+
+
+def test_a_stack_is_one_picture(run: Run) -> None:
+    run("edit", "--seed", "1", PROMPT, SAD, "--stack", "--strength", "0.5", "--steps", "2",
+        "--strip", "--out", "a.png", "--json")  # fmt: skip
+    assert [each["out"] for each in run.json()["edits"]] == ["a.png", "a.png"]
+    assert files() == {"a.png", "a-strip.png"}
+    assert edits_of("a.png") == ["a face with red hair", SAD]
+    assert images.open_picture("a-strip.png").width == 2 * (192 + 12) + 12
+    assert run("show", "a.png", "--replay", "--json").json()["largest_difference"] == 0
+    # each was found from the unedited latent
+    run("edit", "--seed", "1", SAD, "--steps", "2", "--out", "alone.png")
+    alone, stacked = (images.read_recipe(name)["edits"][-1] for name in ("alone.png", "a.png"))
+    assert alone["style_step"] == stacked["style_step"]
+
+
+# Edits in files
+
+
+def test_a_saved_edit_does_the_same_again(run: Run) -> None:
+    words = ["--seed", "1", "--strength", "1.5", "--json"]
+    run("edit", PROMPT, *words, "--steps", "2", "--save-edit", "e.safetensors", "--out", "a.png")
+    assert run.json()["edits"][0]["saved"] == "e.safetensors"
+    (found,) = run("apply", "e.safetensors", *words, "--out", "b.png").json()["edits"]
+    assert found["target"] == "a face with red hair" and found["config"]["steps"] == 2
+    assert torch.equal(images.read_image("a.png"), images.read_image("b.png"))
+    assert set(images.read_recipe("b.png")["hashes"]) == {"generator"}
+    assert run("show", "b.png", "--replay", "--json").json()["largest_difference"] == 0
+    assert run("edit", PROMPT, "--seed", "1", "--save-edit", "e.safetensors").code == 2
+    assert "e.safetensors exists already" in run.err
+
+
+def test_a_saved_edit_on_other_pictures(run: Run, picture: Path) -> None:
+    for name, prompt in (("red", PROMPT), ("sad", SAD)):
+        run("edit", "--seed", "1", prompt, "--steps", "1", "--save-edit", f"{name}.safetensors",
+            "--out", f"{name}.png")  # fmt: skip
+    words = ["apply", picture, "red.safetensors", "sad.safetensors", "--refine", "0"]
+    assert run(*words, "--out", "many", "--strip").code == 0, run.err
+    assert files("many") == {
+        "me-a-face-with-red-hair.png", "me-a-sad-face.png", "me-strip.png",
+    }  # fmt: skip
+    assert run(*words, "--stack", "--out", "both.png").code == 0
+    assert edits_of("both.png") == ["a face with red hair", SAD]
+    assert run(*words, "--stack", "--strength", "0", "--out", "none.png").code == 0
+    assert run("invert", picture, "--refine", "0").code == 0
+    assert torch.equal(images.read_image("none.png"), images.read_image("me-inverted.png"))
+
+
+def test_an_edit_of_other_weights_is_refused(run: Run) -> None:
+    edit = Edit("test", PromptPair("b", "a"), style_step=torch.zeros(1, 3))
+    save_edit("e.safetensors", edit, generator_hash="f" * 64)
+    assert run("apply", "--seed", "1", "e.safetensors").code == 2
+    assert "expected generator ffffffffffff" in run.err and "'tiny' has" in run.err
+    assert files() == {"e.safetensors"}
+
+
+def test_help_says_what_an_edit_of_another_picture_is(run: Run) -> None:
+    assert "finds its step on one picture" in " ".join(run("apply", "-h", model=False).out.split())
+
+
+# Pictures that remember
+
+
+def test_a_picture_of_ours_is_not_inverted(run: Run, inversions: list[Any]) -> None:
+    run("sample", "--seed", "3", "--out", "three.png")
+    run("edit", "three.png", PROMPT, "--steps", "2", "--out", "a.png", "--strip")
+    assert run.err == (
+        "styleclip: note: three.png carries its recipe: its own latent is used "
+        "(--reinvert inverts the picture)\n"
+    )
+    run("edit", "--seed", "3", PROMPT, "--steps", "2", "--out", "b.png")
+    assert torch.equal(images.read_image("a.png"), images.read_image("b.png"))
+    assert not inversions
+    assert images.open_picture("a-strip.png").width == 2 * (192 + 12) + 12
+
+
+def test_edits_that_a_picture_has_stay(run: Run, picture: Path, inversions: list[Any]) -> None:
+    run("edit", picture, PROMPT, *QUICK, "--strength", "0.7", "--out", "a.png")
+    run("edit", "a.png", SAD, "--steps", "2", "--out", "b.png")
+    assert "its own latent is used and its edit stays" in run.err
+    run("edit", "b.png", "an old face", "--steps", "1", "--strength", "0", "--out", "c.png")
+    assert "its 2 edits stay" in run.err
+    assert edits_of("c.png") == ["a face with red hair", SAD, "an old face"]
+    assert [each["strength"] for each in images.read_recipe("c.png")["edits"]] == [0.7, 1, 0]
+    assert torch.equal(images.read_image("c.png"), images.read_image("b.png"))
+    assert len(inversions) == 1
+    assert run("edit", "b.png", SAD, *QUICK, "--reinvert", "--out", "d.png").code == 0
+    assert len(inversions) == 2 and run.err == "" and edits_of("d.png") == [SAD]
+
+
+def test_a_recipe_that_does_not_fit_is_not_used(run: Run, inversions: list[Any]) -> None:
+    run("sample", "--seed", "3", "--out", "a.png")
+    recipe = images.read_recipe("a.png")
+    image = images.open_picture("a.png")
+    mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    strange = {**recipe, "hashes": {"generator": "0" * 64}}
+    cases = [
+        (mirrored, recipe, "it was changed after it was made"),
+        (image, strange, "made with other weights"),
+        (image, {**recipe, "version": 9}, "the recipe has version 9"),
+        (image, {**recipe, "source": {}}, "the recipe is not complete"),
+    ]
+    for i, (pixels, carried, expected) in enumerate(cases, start=1):
+        images.save_image("b.png", pixels, carried, overwrite=True)
+        assert run("edit", "b.png", SAD, *QUICK, "--out", "c.png", "--force").code == 0
+        assert expected in run.err and run.err.count("\n") == 1
+        assert len(inversions) == i
+
+
+# An optimisation that fails
+
+
+@pytest.mark.parametrize("stack", [True, False])
+def test_the_best_edit_so_far_is_written(
+    run: Run, monkeypatch: pytest.MonkeyPatch, stack: bool
+) -> None:
+    def fail(generator: Any, embedder: Any, w_plus: Any, prompt: Any, *rest: Any) -> Edit:
+        edit = optimize(generator, embedder, w_plus, prompt, *rest)
+        if prompt.target == SAD:
+            raise NonFiniteError("the loss became nan at step 2; lower the rate", best=edit)
+        return edit
+
+    monkeypatch.setattr("styleclip.studio.optimize", fail)
+    form = ["--out", "a.png", "--stack"] if stack else ["--out", "a"]
+    run("edit", "--seed", "1", PROMPT, SAD, "an old face", "--steps", "1", *form)
+    path = Path("a.png" if stack else "a/seed-1-a-sad-face.png")
+    assert run.code == 2 and run.out == ""
+    assert run.err == (
+        "styleclip: error: the loss became nan at step 2; lower the rate; "
+        f"the best edit so far is in {path}\n"
+    )
+    assert edits_of(path)[-1] == SAD
+    assert files() == ({"a.png"} if stack else {"a"})
+    assert stack or files("a") == {"seed-1-a-face-with-red-hair.png", "seed-1-a-sad-face.png"}
+
+
+def test_without_a_best_edit_nothing_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Edit:
+        raise NonFiniteError("the loss became nan at step 1")
+
+    monkeypatch.setattr("styleclip.studio.optimize", fail)
+    assert run("edit", "--seed", "1", SAD).code == 2
+    assert run.err == "styleclip: error: the loss became nan at step 1\n" and files() == set()
