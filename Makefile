@@ -14,9 +14,9 @@ READY := .venv/.ready
 .PHONY: demo test check benchmark wheel clean
 
 demo: $(READY)
-	@mkdir -p out
-	$(BIN)/styleclip edit examples/portrait.png "a face -> a face with red hair" \
-		--out out/edit.png --strip --force
+	$(BIN)/styleclip edit examples/portrait.png "a face with red hair" "a smiling face" \
+		"a face with glasses" "a face with a beard" "a face wearing a beanie" \
+		"a face with lipstick" --out out/demo --strip --force
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"

@@ -80,9 +80,10 @@ class ClipEmbedder:
             )
         try:
             with _silenced():
-                model, report = CLIPModel.from_pretrained(
+                loaded: Any = CLIPModel.from_pretrained(
                     folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
                 )
+                model, report = loaded
                 tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             mean, std = _preprocessing(folder)
         except Exception as error:  # transformers raises whatever its many readers raise

@@ -1,9 +1,9 @@
 """Which way w goes when a picture's embedding moves: a ridge regression over random samples.
 
   w = mapping(z), e = CLIP(G(w));   A = (C_ee + ridge tr(C_ee)/E I)^-1 C_ew   [E,D];   dw = de A
-A moves e one way while its other components are held, so a step that asks for one thing leaves the
-rest; and what A can reach is what the generator draws, so gradient steps taken in e-coordinates do
-not wander off to pictures that only fool CLIP. Measured once per generator and CLIP, without labels.
+A moves e one way while its other components are held, so a step that asks for one thing leaves
+the rest; and what A reaches is what the generator draws, so gradient steps taken in e-coordinates
+do not wander off to pictures that only fool CLIP. Measured once per generator and CLIP; no labels.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LatentMapConfig:
     """More samples help until they are several times E; ``ridge`` is a share of C_ee's mean."""
 
     samples: int = 2000
-    ridge: float = 0.1
+    ridge: float = 0.2
     seed: int = 0
     chunk: int = 32  # samples rendered at once
 
@@ -41,7 +41,8 @@ class LatentMap:
 
     def spread(self, direction: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the samples along a unit ``direction`` [E]."""
-        return self.mean @ direction, (direction @ self.covariance @ direction).clamp(1e-12).sqrt()
+        mean, covariance = self.mean.to(direction), self.covariance.to(direction)
+        return mean @ direction, (direction @ covariance @ direction).clamp(min=1e-12).sqrt()
 
     def to(self, device: torch.device | str) -> LatentMap:
         return LatentMap(self.matrix.to(device), self.mean.to(device), self.covariance.to(device))

@@ -48,13 +48,13 @@ class OptimizationConfig:
     space: Literal["mapped", "w_plus", "style"] = "mapped"
     loss: Literal["reach", "directional", "target"] = "reach"
     steps: int = 20
-    rate: float = 0.25
+    rate: float = 0.15
     ramp_up: float = 0.0  # shares of the run, as the official schedule
     ramp_down: float = 1.0
     goal: float = 3.5  # how far above the samples' mean counts as reached
     reach: float = 13.0  # the first guess goes along the direction, at most this far
     keep_weight: float = 0.06
-    latent_weight: float = 0.06
+    latent_weight: float = 0.1
     identity_weight: float = 0.0
     clip_input: Literal["correct", "paper"] = "correct"
     resolution: Literal["full", "enough"] = "enough"  # rendered for CLIP
@@ -112,32 +112,41 @@ def optimize(
     first = problem.first_guess(parts)
     u = first.clone().requires_grad_(True)
     adam = torch.optim.Adam([u], lr=config.rate)
-    best, lowest, since = first, math.inf, 0
+    best, lowest = first, torch.full((len(u),), math.inf).to(u)
+    since = torch.zeros(len(u)).to(u)  # steps without a gain
 
-    # pictures are independent, so a chunk at a time adds up to the same gradient
+    # pictures are independent: chunks add up to the same gradient, and each stops by itself
     for step in range(config.steps):
         for group in adam.param_groups:
             group["lr"] = learning_rate(step, config)
         adam.zero_grad()
-        sums: dict[str, float] = {}
+        losses, means = torch.empty_like(lowest), dict[str, float]()
         for part in parts:
             terms = problem.terms(u[part], first[part], part)
-            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            loss = torch.stack(list(terms.values())).sum(dim=0)  # [B]
+            loss.sum().backward()
+            losses[part] = loss.detach()
             for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term.sum().item() / len(u)
-        sums["loss"] = sum(sums.values())
-        if not math.isfinite(sums["loss"]):
-            raise _left_the_numbers(f"the loss became {sums['loss']}", step, problem.edit(best))
+                means[name] = means.get(name, 0.0) + term.sum().item() / len(u)
+        means["loss"] = sum(means.values())
+        if not bool(torch.isfinite(losses).all()):
+            raise _left_the_numbers(f"the loss became {means['loss']}", step, problem.edit(best))
 
-        since = 0 if sums["loss"] < lowest - 1e-3 * abs(lowest) else since + 1
-        if sums["loss"] < lowest:
-            lowest, best = sums["loss"], u.detach().clone()
+        gained = losses < lowest - 1e-3 * lowest.abs().nan_to_num(posinf=0.0)
+        since = torch.where(gained, 0.0, since + 1)
+        best = torch.where(_per_picture(losses < lowest, u), u.detach(), best)
+        lowest = torch.minimum(lowest, losses)
+        before = u.detach().clone()
         adam.step()
         if not bool(torch.isfinite(u).all()):
             raise _left_the_numbers("a gradient is not finite", step, problem.edit(best))
+        if config.patience is not None:
+            done = since >= config.patience
+            with torch.no_grad():
+                u.copy_(torch.where(_per_picture(done, u), before, u))
         if on_step is not None:
-            on_step(step + 1, config.steps, sums)
-        if config.patience is not None and since >= config.patience:
+            on_step(step + 1, config.steps, means)
+        if config.patience is not None and bool(done.all()):
             break
     return problem.edit(u.detach())
 
@@ -259,12 +268,15 @@ class _Problem:
             return self.nothing()
         direction = text_direction(self.target, self.neutral)
         lengths = torch.linspace(0, self.config.reach, points).to(self.w_plus)
-        # "far enough" for a start is where the text fits as well as the neutral one, at most the goal
+        direction = direction.to(self.w_plus)
+        # far enough for a start: where the target fits as well as the neutral text, or the goal
         enough = self.goal.clamp(max=0.0)
         guesses = []
         for part in parts:
             rays = [(length * direction).expand(len(part), -1) for length in lengths]
-            along = torch.stack([self.look(self.render(u, part)) @ direction for u in rays])
+            along = torch.stack(
+                [self.look(self.render(u, part)).to(direction) @ direction for u in rays]
+            )
             far = (along >= enough).float()
             choice = torch.where(far.any(dim=0), far.argmax(dim=0), along.argmax(dim=0))
             guesses.append(lengths[choice][:, None] * direction)
@@ -285,6 +297,11 @@ class _Problem:
             step = (u @ self.matrix)[:, None].expand(-1, self.generator.rows, -1)
             return Edit("optimization", self.prompt, w_plus_step=step, config=config)
         return Edit("optimization", self.prompt, w_plus_step=u, config=config)
+
+
+def _per_picture(mask: Tensor, like: Tensor) -> Tensor:
+    """[B] -> [B,1,...], to choose between tensors shaped ``like`` [B,...]."""
+    return mask.view(-1, *[1] * (like.ndim - 1))
 
 
 def _left_the_numbers(what: str, step: int, best: Edit) -> NonFiniteError:

@@ -1,6 +1,6 @@
 """Recipe of the portraits CLIP: a `transformers.CLIPModel` that learns which captions are true.
 
-  sim_ij = e^s <image_i, text_j>;  loss = CE(softmax_j sim, T) + CE(softmax_i sim, T)  (CLIP, fig. 3)
+  s_ij = e^t <image_i, text_j>;  loss = CE(softmax_j s, T) + CE(softmax_i s, T)   (CLIP, fig. 3)
 where T spreads over every true pair, since a short caption fits many portraits. Linear heads that
 read the attributes from the image tower steer it while it learns, and are dropped at the end. Late
 in the run half of the portraits are redrawn by the generator, so edits are not foreign to it.
