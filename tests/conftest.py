@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+
+# tiny networks: a second thread only waits, and waits long on a busy machine
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SIZE = 32  # pixels of the tiny model, the least that the paper's CLIP input takes
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from styleclip.apps.cli import main
 
@@ -22,7 +23,10 @@ class Run:
 
     def __call__(self, *arguments: str | Path, model: bool = True) -> Run:
         words = [str(each) for each in arguments]
-        self.code = main([*words, "--model", str(self.model)] if model else words)
+        try:
+            self.code = main([*words, "--model", str(self.model)] if model else words)
+        finally:
+            torch.set_flush_denormal(False)  # the command line turns it on for its whole process
         self.out, self.err = self.capsys.readouterr()
         return self
 

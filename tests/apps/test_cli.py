@@ -270,7 +270,7 @@ def test_ctrl_c_of_a_process(tiny_model: Path, place: Path) -> None:
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from styleclip.apps import cli; import styleclip.studio as s; real = s.optimize\n"
-        "def told(*a): print('editing', flush=True); return real(*a)\n"
+        "def told(*a, **k): print('editing', flush=True); return real(*a, **k)\n"
         "s.optimize = told; sys.exit(cli.main())"
     )
     words = ["edit", "--seed", "1", PROMPT, "--steps", "100000", "--model", str(tiny_model),

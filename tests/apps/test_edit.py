@@ -92,7 +92,7 @@ def test_a_stack_is_one_picture(run: Run) -> None:
     # each was found from the unedited latent
     run("edit", "--seed", "1", SAD, "--steps", "2", "--out", "alone.png")
     alone, stacked = (images.read_recipe(name)["edits"][-1] for name in ("alone.png", "a.png"))
-    assert alone["style_step"] == stacked["style_step"]
+    assert alone["w_plus_step"] == stacked["w_plus_step"]
 
 
 # Edits in files
@@ -195,8 +195,10 @@ def test_a_recipe_that_does_not_fit_is_not_used(run: Run, inversions: list[Any])
 def test_the_best_edit_so_far_is_written(
     run: Run, monkeypatch: pytest.MonkeyPatch, stack: bool
 ) -> None:
-    def fail(generator: Any, embedder: Any, w_plus: Any, prompt: Any, *rest: Any) -> Edit:
-        edit = optimize(generator, embedder, w_plus, prompt, *rest)
+    def fail(
+        generator: Any, embedder: Any, w_plus: Any, prompt: Any, *rest: Any, **more: Any
+    ) -> Edit:
+        edit = optimize(generator, embedder, w_plus, prompt, *rest, **more)
         if prompt.target == SAD:
             raise NonFiniteError("the loss became nan at step 2; lower the rate", best=edit)
         return edit
@@ -216,7 +218,7 @@ def test_the_best_edit_so_far_is_written(
 
 
 def test_without_a_best_edit_nothing_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> Edit:
+    def fail(*_: object, **__: object) -> Edit:
         raise NonFiniteError("the loss became nan at step 1")
 
     monkeypatch.setattr("styleclip.studio.optimize", fail)

@@ -190,7 +190,7 @@ class _Problem:
         free = w_plus is None
         if w_plus is None:
             w_plus = generator.truncate(generator.w_average[None])
-        target, neutral = embedder.embed_texts([prompt.target, prompt.neutral])
+        target, neutral = embedder.embed_texts([prompt.target, prompt.neutral]).to(w_plus)
         matrix, goal, deviation = None, target.new_zeros(()), target.new_ones(())
         if config.space == "mapped" or config.loss == "reach":
             latent_map = latent_map or measure_latent_map(generator, embedder)
@@ -229,8 +229,9 @@ class _Problem:
     def look(self, images: Tensor) -> Tensor:
         """Images -> unit vectors [B,E]."""
         if self.config.clip_input == "correct":
-            return self.embedder.embed_images(images)
-        return self.embedder.embed_pixels(paper_pixels(images, self.embedder.image_size))
+            return self.embedder.embed_images(images).to(self.target)
+        pixels = paper_pixels(images, self.embedder.image_size)
+        return self.embedder.embed_pixels(pixels).to(self.target)
 
     def terms(self, u: Tensor, first: Tensor, part: Tensor) -> dict[str, Tensor]:
         """Every term of the loss, weighted, one value a picture."""
@@ -268,15 +269,12 @@ class _Problem:
             return self.nothing()
         direction = text_direction(self.target, self.neutral)
         lengths = torch.linspace(0, self.config.reach, points).to(self.w_plus)
-        direction = direction.to(self.w_plus)
         # far enough for a start: where the target fits as well as the neutral text, or the goal
         enough = self.goal.clamp(max=0.0)
         guesses = []
         for part in parts:
             rays = [(length * direction).expand(len(part), -1) for length in lengths]
-            along = torch.stack(
-                [self.look(self.render(u, part)).to(direction) @ direction for u in rays]
-            )
+            along = torch.stack([self.look(self.render(u, part)) @ direction for u in rays])
             far = (along >= enough).float()
             choice = torch.where(far.any(dim=0), far.argmax(dim=0), along.argmax(dim=0))
             guesses.append(lengths[choice][:, None] * direction)
