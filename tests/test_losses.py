@@ -17,6 +17,8 @@ from styleclip.losses import (
     laplacian_l1,
     laplacian_l2,
     latent_distance,
+    off_direction,
+    reach_distance,
     target_distance,
     text_direction,
 )
@@ -140,3 +142,16 @@ def test_gradients_are_finite_where_the_texts_are_one() -> None:
     (gradient,) = torch.autograd.grad(value.sum(), images)
     assert torch.equal(value.detach(), torch.ones(2, dtype=torch.float64))
     assert bool((gradient == 0).all())
+
+
+def test_reach_and_off_direction_are_their_equations() -> None:
+    random = torch.Generator().manual_seed(11)
+    moved = torch.randn(6, 5, generator=random, dtype=torch.float64)
+    direction = torch.nn.functional.normalize(moved[0] + moved[3], dim=0)
+    goal = torch.tensor(0.4, dtype=torch.float64)
+    expected = torch.tensor(reference.reach_distance(moved, direction, 0.4), dtype=torch.float64)
+    assert bool((expected == 0).any()) and bool((expected > 0).any())
+    torch.testing.assert_close(reach_distance(moved, direction, goal), expected)
+    aside = off_direction(moved, direction)
+    torch.testing.assert_close(aside, reference.off_direction(moved, direction))
+    torch.testing.assert_close(aside @ direction, torch.zeros(6, dtype=torch.float64))

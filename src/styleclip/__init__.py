@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from styleclip.clip.embedder import ClipEmbedder
     from styleclip.editing.edit import Edit, apply_edits
+    from styleclip.editing.latent_map import LatentMap, measure_latent_map
     from styleclip.editing.optimization import OptimizationConfig, optimize
     from styleclip.errors import (
         ArgumentError,
@@ -50,6 +51,7 @@ _HOMES = {
     ),
     "styleclip.clip.embedder": ("ClipEmbedder",),
     "styleclip.editing.edit": ("Edit", "apply_edits"),
+    "styleclip.editing.latent_map": ("LatentMap", "measure_latent_map"),
     "styleclip.editing.optimization": ("OptimizationConfig", "optimize"),
     "styleclip.errors": (
         "ArgumentError", "CheckpointError", "ImageError", "MissingExtraError", "NonFiniteError",
@@ -73,6 +75,7 @@ __all__ = [
     "Edit",
     "Encoder",
     "ImageError",
+    "LatentMap",
     "MissingExtraError",
     "NonFiniteError",
     "OptimizationConfig",
@@ -94,6 +97,7 @@ __all__ = [
     "load_edit",
     "load_encoder",
     "load_generator",
+    "measure_latent_map",
     "optimize",
     "parse_prompt",
     "project",

@@ -103,9 +103,8 @@ class Studio:
     def sample(self, seed: int = 0, truncation: float = TRUNCATION) -> Tensor:
         """The w_plus [1,L,D] of a seed; ``truncation`` 1 is full variety, 0 the mean picture."""
         random = torch.Generator().manual_seed(seed)
-        z = torch.randn(1, self.generator.config.z_dim, generator=random).to(self.device)
         with torch.no_grad():
-            return self.generator.truncate(self.generator.mapping(z), truncation)
+            return self.generator.truncate(self.generator.sample_w(1, random), truncation)
 
     def open(
         self,

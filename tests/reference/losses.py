@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 Vector = Sequence[float]
@@ -78,3 +79,21 @@ def pyramid(channel: list[list[float]], levels: int) -> list[list[list[float]]]:
         )
         channel = coarse
     return [*bands, channel]
+
+
+def reach_distance(image_embeddings: Tensor, direction: Tensor, goal: float) -> list[float]:
+    """max(0, goal - sum_k e_k d_k), picture by picture."""
+    result = []
+    for embedding in image_embeddings:
+        along = sum(float(e) * float(d) for e, d in zip(embedding, direction, strict=True))
+        result.append(max(0.0, goal - along))
+    return result
+
+
+def off_direction(moved: Tensor, direction: Tensor) -> Tensor:
+    """Gram-Schmidt, component by component."""
+    rows = []
+    for vector in moved:
+        along = sum(float(v) * float(d) for v, d in zip(vector, direction, strict=True))
+        rows.append([float(v) - along * float(d) for v, d in zip(vector, direction, strict=True)])
+    return torch.tensor(rows, dtype=moved.dtype)

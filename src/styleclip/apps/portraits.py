@@ -83,6 +83,10 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Write the model folder here when everything is trained.")
     ] = None,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="With --out: train no more, take what there is.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a model folder.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train the networks of the portraits world; Ctrl-C stops, the same command goes on."""
@@ -93,10 +97,15 @@ def train(
     if stage not in known:
         raise ArgumentError(f"there is no stage {stage!r}: choose one of {', '.join(known)}")
     make_folder(folder)
+    if as_is and out is None:
+        raise ArgumentError("--as-is says what to write to --out: name a folder there")
+    if out is not None:
+        recipes.check_target(out, force)
     with progress() as bar:
-        recipes.train(stage, folder, bar)
+        if not as_is:
+            recipes.train(stage, folder, bar)
         if out is not None:
-            recipes.export(folder, out, bar)
+            recipes.export(folder, out, bar, finish=not as_is, force=force)
     watch.lap("train")
     result = {"stage": stage, "folder": str(folder), "out": None if out is None else str(out)}
     lines = [f"trained {stage} in {folder}", *([] if out is None else [f"wrote {out}"])]

@@ -59,8 +59,7 @@ def measure_latent_map(
     if config.samples < 2:
         raise ArgumentError(f"a latent map needs at least 2 samples, got {config.samples}")
     random = torch.Generator().manual_seed(config.seed)
-    z = torch.randn(config.samples, generator.z_dim, generator=random)
-    w = generator.mapping(z.to(generator.w_average))
+    w = generator.sample_w(config.samples, random)
     resolution = enough_resolution(generator, embedder)
     embeddings = []
     for done, part in enumerate(w.split(config.chunk), start=1):

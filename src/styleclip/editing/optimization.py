@@ -21,8 +21,8 @@ from torch import Tensor
 from styleclip.clip.embedder import Embedder
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import LatentMap, enough_resolution, measure_latent_map
-from styleclip.errors import ArgumentError, NonFiniteError
-from styleclip.generators import Generator
+from styleclip.errors import ArgumentError, NonFiniteError, PromptError
+from styleclip.generators import Generator, chunk_size
 from styleclip.losses import (
     directional_distance,
     identity_distance,
@@ -105,7 +105,9 @@ def optimize(
 
     Without a ``w_plus`` it generates freely: from the mean latent, held by nothing. ``identity``
     maps images [B,3,H,W] to unit vectors [B,N] and is needed where its weight is not zero.
-    ``latent_map`` is measured here, which takes a while, if the config needs one and none is given.
+    ``latent_map`` is measured here if the config needs one and none is given: 2,000 small pictures,
+    so measure it once (``measure_latent_map``) and pass it when there is more than one edit.
+    Returned is where the last step ended.
     Raises ``NonFiniteError``, with the best edit so far, when the loss leaves the numbers.
     """
     problem, parts = _Problem.of(generator, embedder, w_plus, prompt, config, identity, latent_map)
@@ -191,6 +193,11 @@ class _Problem:
         if w_plus is None:
             w_plus = generator.truncate(generator.w_average[None])
         target, neutral = embedder.embed_texts([prompt.target, prompt.neutral]).to(w_plus)
+        if config.loss != "target" and bool(torch.isclose(target, neutral, atol=1e-6).all()):
+            raise PromptError(
+                f"the model sees no difference between {prompt.target!r} and {prompt.neutral!r}: "
+                "say it in other words"
+            )
         matrix, goal, deviation = None, target.new_zeros(()), target.new_ones(())
         if config.space == "mapped" or config.loss == "reach":
             latent_map = latent_map or measure_latent_map(generator, embedder)
@@ -328,8 +335,3 @@ def paper_pixels(images: Tensor, size: int) -> Tensor:
     columns = torch.eye(height).repeat_interleave(size // 32, dim=1)[None]  # nearest
     matrix = F.avg_pool1d(columns, height // 32)[0].t().to(images)  # [size,H]
     return matrix @ images @ matrix.t()
-
-
-def chunk_size(resolution: int) -> int:
-    """Images a backward pass, so that activations stay within a few GB."""
-    return max(1, 8 * 256**2 // resolution**2)

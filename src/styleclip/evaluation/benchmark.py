@@ -57,7 +57,7 @@ def run_task(
     todo = before[:, task.attribute] != task.value
     w_plus, before = w_plus[todo], before[todo]
     if not len(w_plus):
-        return Outcome(task, torch.zeros(0, dtype=torch.bool), before.float(), 0.0)
+        return Outcome(task, torch.zeros(0, dtype=torch.bool), before.float().cpu(), 0.0)
     started = time.perf_counter()
     edit = make_edit(w_plus, task.prompt)
     style = edit.apply(generator, w_plus)
@@ -66,7 +66,8 @@ def run_task(
     kept = (after == before).float()
     kept[hidden(before) | hidden(after)] = torch.nan
     kept[:, task.attribute] = torch.nan
-    return Outcome(task, after[:, task.attribute] == task.value, kept, seconds)
+    shown = after[:, task.attribute] == task.value
+    return Outcome(task, shown.cpu(), kept.cpu(), seconds)
 
 
 @torch.no_grad()

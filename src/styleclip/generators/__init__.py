@@ -10,7 +10,7 @@ from torch import Tensor
 
 from styleclip.latents import StyleLayout
 
-__all__ = ["Generator", "Noise"]
+__all__ = ["Generator", "Noise", "chunk_size"]
 
 Noise = Literal["const", "none", "random"] | Sequence[Tensor]
 
@@ -26,9 +26,8 @@ class Generator(Protocol):
     def resolution(self) -> int: ...
     @property
     def rows(self) -> int: ...
-    @property
-    def z_dim(self) -> int: ...
     def mapping(self, z: Tensor, c: Tensor | None = None) -> Tensor: ...
+    def sample_w(self, samples: int, generator: torch.Generator) -> Tensor: ...
     def truncate(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor: ...
     def affine(self, w_plus: Tensor) -> Tensor: ...
     def synthesis(
@@ -38,3 +37,8 @@ class Generator(Protocol):
         resolution: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor: ...
+
+
+def chunk_size(resolution: int) -> int:
+    """Images a backward pass through a generator, so that activations stay within a few GB."""
+    return max(1, 8 * 256**2 // resolution**2)

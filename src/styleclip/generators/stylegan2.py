@@ -210,15 +210,19 @@ class StyleGAN2(nn.Module):
         """[H,W] of every convolution's noise, in layer order."""
         return [(la.resolution, la.resolution) for la in self.layout if la.kind == "conv"]
 
-    def mean_w(self, samples: int, generator: torch.Generator) -> Tensor:
-        """Mean of w over random z [1,D]; conditional networks average over labels too."""
-        c_dim, device = self.config.c_dim, self.const.device
-        z = torch.randn(samples, self.config.z_dim, generator=generator).to(device)
+    def sample_w(self, samples: int, generator: torch.Generator) -> Tensor:
+        """w [samples,D] of random z; a conditional network goes through its labels in turn."""
+        c_dim = self.config.c_dim
+        z = torch.randn(samples, self.config.z_dim, generator=generator).to(self.const)
         c = None
         if c_dim:
-            c = F.one_hot(torch.arange(samples) % c_dim, c_dim).float().to(device)
+            c = F.one_hot(torch.arange(samples) % c_dim, c_dim).to(self.const)
         with torch.no_grad():
-            return self.mapping(z, c).mean(dim=0, keepdim=True)
+            return self.mapping(z, c)
+
+    def mean_w(self, samples: int, generator: torch.Generator) -> Tensor:
+        """Mean of w over random z [1,D]; conditional networks average over labels too."""
+        return self.sample_w(samples, generator).mean(dim=0, keepdim=True)
 
     def _blocks(self) -> Iterator[SynthesisBlock]:
         for block in self.blocks:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.errors import ArgumentError, NonFiniteError
-from styleclip.generators import Generator
+from styleclip.generators import Generator, chunk_size
 from styleclip.latents import check_w_plus
 from styleclip.losses import laplacian_l1
 
@@ -59,6 +59,10 @@ def project(
     check_w_plus(start, generator.rows, generator.w_average.shape[0])
     if len(start) != len(images):
         raise ArgumentError(f"got {len(images)} images but {len(start)} latents to start from")
+    if len(images) > chunk_size(size):  # each picture is refined by itself: a few at a time
+        groups = torch.arange(len(images)).split(chunk_size(size))
+        found = [project(generator, images[g], config, start[g], on_step) for g in groups]
+        return torch.cat(found)
     start = start.detach()
     spread = w_spread(generator).to(start)  # [D]
 
@@ -92,5 +96,4 @@ def project(
 def w_spread(generator: Generator, samples: int = 1024) -> Tensor:
     """Standard deviation of w over the generator's own samples [D], never below a hundredth."""
     random = torch.Generator().manual_seed(0)
-    z = torch.randn(samples, generator.z_dim, generator=random).to(generator.w_average)
-    return generator.mapping(z).std(dim=0).clamp(min=0.01)
+    return generator.sample_w(samples, random).std(dim=0).clamp(min=0.01)

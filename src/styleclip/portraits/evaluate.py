@@ -223,13 +223,13 @@ def as_text(result: dict[str, Any]) -> str:
             worst = value["worst"]
             lines.append(f"| {name} | {value['mean']:.1%} | {worst} {value[worst]:.1%} |")
     lines.append(f"| inversion PSNR | {result['inversion PSNR (median dB)']:.1f} dB | |")
-    lines += ["", "| preset | edits | success | others kept | worst kept | s an edit |",
-              "|---|---|---|---|---|---|"]  # fmt: skip
+    lines += ["", "| preset | pictures | edits | success | others kept | worst kept | s an edit |",
+              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for row in result["edits"]:
         kept = {k: v for k, v in row["kept_per_attribute"].items() if v == v}
         worst = min(kept, key=lambda name: kept[name])
         lines.append(
-            f"| {row['preset']} | {row['edits']} | {_share(row['success'])} | "
+            f"| {row['preset']} | {row['pictures']} | {row['edits']} | {_share(row['success'])} | "
             f"{_share(row['kept'])} | {worst} {kept[worst]:.1%} | {row['seconds']:.2f} |"
         )
     for row in result["edits"]:

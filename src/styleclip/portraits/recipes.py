@@ -10,9 +10,12 @@ Each is one command, `styleclip portraits train STAGE`; each resumes where it wa
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -42,70 +45,88 @@ from styleclip.portraits.train_generator import (
     train_reconstruction,
 )
 from styleclip.portraits.train_reader import ReaderRecipe, train_reader
-from styleclip.portraits.training import OnStep, Renders, stored_renders
+from styleclip.portraits.training import OnStep, Renders, steps_done, stored_renders
 
 STAGES = ("generator", "encoder", "clip", "reader")
 TRAINING_SEEDS = (0, 40_000)  # first, count
 SIZE = 64
 NEUTRAL = "a face"
 
+Recipe = TypeVar("Recipe", GeneratorRecipe, MappingRecipe, EncoderRecipe, ClipRecipe, ReaderRecipe)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A folder of checkpoints, the stored renders, and whether stages run to their ends."""
+
+    folder: Path
+    renders: Renders
+    on_step: Callable[[str], OnStep]  # from a stage's name
+    finish: bool = True
+
+    def recipe(self, recipe: Recipe, **files: str) -> Recipe:
+        """The recipe; or, of stages that are taken as they are, with the steps done so far.
+
+        ``files`` name the checkpoint of each field that counts steps.
+        """
+        if self.finish:
+            return recipe
+        done: dict[str, Any] = {f: steps_done(self.folder / name) for f, name in files.items()}
+        return replace(recipe, **done)
+
+
+def open_work(folder: Path, on_step: Callable[[str], OnStep], finish: bool = True) -> Work:
+    renders = stored_renders(folder, *TRAINING_SEEDS, SIZE, on_step("renders"))
+    return Work(folder, renders, on_step, finish)
+
 
 def train(stage: str, folder: Path, on_step: Callable[[str], OnStep]) -> None:
     """Run one stage, or "all", with its work in ``folder``; ``on_step(name)`` reports progress."""
-    if stage == "all":
-        for each in STAGES:
-            train(each, folder, on_step)
-        return
-    if stage not in STAGES:
+    trained: dict[str, Callable[[Work], object]] = {
+        "generator": trained_generator,
+        "encoder": trained_encoder,
+        "clip": trained_clip,
+        "reader": trained_reader,
+    }
+    if stage not in (*STAGES, "all"):
         raise ArgumentError(f"no stage is called {stage!r}: choose {', '.join(STAGES)} or all")
-    renders = stored_renders(folder, *TRAINING_SEEDS, SIZE, on_step("renders"))
-    if stage == "generator":
-        trained_generator(folder, renders, on_step)
-    elif stage == "encoder":
-        trained_encoder(folder, renders, on_step)
-    elif stage == "clip":
-        trained_clip(folder, renders, on_step)
-    else:
-        trained_reader(folder, renders, on_step)
+    work = open_work(folder, on_step)
+    for each in STAGES if stage == "all" else (stage,):
+        trained[each](work)
 
 
-def trained_reconstruction(
-    folder: Path, renders: Renders, on_step: Callable[[str], OnStep]
-) -> tuple[StyleGAN2, Encoder]:
-    return train_reconstruction(
-        renders, GeneratorRecipe(), folder / "generator.pt", on_step("generator")
-    )
+def trained_reconstruction(work: Work) -> tuple[StyleGAN2, Encoder]:
+    recipe = work.recipe(GeneratorRecipe(), steps="generator.pt")
+    path = work.folder / "generator.pt"
+    return train_reconstruction(work.renders, recipe, path, work.on_step("generator"))
 
 
-def trained_generator(
-    folder: Path, renders: Renders, on_step: Callable[[str], OnStep]
-) -> tuple[StyleGAN2, Encoder]:
+def trained_generator(work: Work) -> tuple[StyleGAN2, Encoder]:
     """The generator with its mapping, and the encoder that grew up with it."""
-    generator, encoder = trained_reconstruction(folder, renders, on_step)
-    path = folder / "w.pt"
+    generator, encoder = trained_reconstruction(work)
+    path = work.folder / f"w-{steps_done(work.folder / 'generator.pt')}.pt"
     if path.exists():
         w = torch.load(path, weights_only=True)
     else:
-        w = encode_all(encoder, renders)
-        torch.save(w, path)
-    generator = train_mapping(
-        generator, w, MappingRecipe(), folder / "mapping.pt", on_step("mapping")
-    )
+        w = encode_all(encoder, work.renders)
+        torch.save(w, path.with_suffix(".partial"))
+        os.replace(path.with_suffix(".partial"), path)
+    recipe = work.recipe(MappingRecipe(), flow_steps="flow.pt", mapping_steps="mapping.pt")
+    path = work.folder / "mapping.pt"
+    generator = train_mapping(generator, w, recipe, path, work.on_step("mapping"))
     return generator.eval().requires_grad_(False), encoder
 
 
-def trained_encoder(
-    folder: Path, renders: Renders, on_step: Callable[[str], OnStep]
-) -> tuple[StyleGAN2, Encoder]:
-    generator, encoder = trained_generator(folder, renders, on_step)
-    encoder = train_encoder(
-        generator, encoder, renders, EncoderRecipe(), folder / "encoder.pt", on_step("encoder")
-    )
+def trained_encoder(work: Work) -> tuple[StyleGAN2, Encoder]:
+    generator, encoder = trained_generator(work)
+    recipe = work.recipe(EncoderRecipe(), steps="encoder.pt")
+    path = work.folder / "encoder.pt"
+    encoder = train_encoder(generator, encoder, work.renders, recipe, path, work.on_step("encoder"))
     return generator, encoder.eval().requires_grad_(False)
 
 
-def trained_clip(folder: Path, renders: Renders, on_step: Callable[[str], OnStep]) -> ClipEmbedder:
-    generator, encoder = trained_reconstruction(folder, renders, on_step)
+def trained_clip(work: Work) -> ClipEmbedder:
+    generator, encoder = trained_reconstruction(work)
     generator, encoder = generator.eval(), encoder.eval()
 
     @torch.no_grad()
@@ -114,11 +135,13 @@ def trained_clip(folder: Path, renders: Renders, on_step: Callable[[str], OnStep
         noise = torch.randn(w_plus.shape, generator=random)
         return generator.synthesis(generator.affine(w_plus + 0.1 * noise)).clamp(-1, 1)
 
-    return train_clip(renders, ClipRecipe(), folder / "clip.pt", on_step("clip"), redraw)
+    recipe = work.recipe(ClipRecipe(), steps="clip.pt")
+    return train_clip(work.renders, recipe, work.folder / "clip.pt", work.on_step("clip"), redraw)
 
 
-def trained_reader(folder: Path, renders: Renders, on_step: Callable[[str], OnStep]) -> Reader:
-    return train_reader(renders, ReaderRecipe(), folder / "reader.pt", on_step("reader"))
+def trained_reader(work: Work) -> Reader:
+    recipe = work.recipe(ReaderRecipe(), steps="reader.pt")
+    return train_reader(work.renders, recipe, work.folder / "reader.pt", work.on_step("reader"))
 
 
 @torch.no_grad()
@@ -128,14 +151,37 @@ def encode_all(encoder: Encoder, renders: Renders) -> Tensor:
     return torch.cat([encoder.single_w(renders.batch(part)) for part in parts])
 
 
-def export(folder: Path, target: Path, on_step: Callable[[str], OnStep]) -> None:
-    """Write the finished networks of ``folder`` as the model folder ``target``."""
-    renders = stored_renders(folder, *TRAINING_SEEDS, SIZE, on_step("renders"))
-    generator, encoder = trained_encoder(folder, renders, on_step)
-    embedder = trained_clip(folder, renders, on_step)
-    reader = trained_reader(folder, renders, on_step)
+def check_target(target: Path, force: bool) -> None:
+    """Raise ``ArgumentError`` if a model cannot be written to ``target``."""
+    if target.exists() and not target.is_dir():
+        raise ArgumentError(f"{target} is a file: name a folder for the model")
+    if target.exists() and any(target.iterdir()) and not force:
+        raise ArgumentError(f"{target} is not empty: name a new folder, or add --force")
+
+
+def export(
+    folder: Path,
+    target: Path,
+    on_step: Callable[[str], OnStep],
+    finish: bool = True,
+    force: bool = False,
+) -> None:
+    """Write the networks of ``folder`` as the model folder ``target``, at once or not at all.
+
+    Stages are run to their ends first, unless ``finish`` is False: then they are taken as they are.
+    """
+    check_target(target, force)
+    work = open_work(folder, on_step, finish)
+    generator, encoder = trained_encoder(work)
+    embedder, reader = trained_clip(work), trained_reader(work)
     latent_map = measure_latent_map(generator, embedder, on_step=on_step("latent map"))
-    write_model(target, generator, encoder, embedder, reader, latent_map)
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    write_model(partial, generator, encoder, embedder, reader, latent_map)
+    for path in target.glob("*.md") if target.exists() else ():
+        shutil.copy(path, partial)  # the card is written by hand
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
 
 
 def write_model(

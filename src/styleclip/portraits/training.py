@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from styleclip.errors import ArgumentError
 from styleclip.portraits.attributes import Portrait, sample_portrait
 
 SAVE_SECONDS = 120.0
@@ -107,6 +108,15 @@ class Run:
             if time.monotonic() - saved > SAVE_SECONDS or self.step == steps:
                 self.save()
                 saved = time.monotonic()
+
+
+def steps_done(path: Path) -> int:
+    """How far the run behind a checkpoint is. Raises ``ArgumentError`` if it was never saved."""
+    if not path.exists():
+        raise ArgumentError(
+            f"there is no {path.name} in {path.parent}: that stage was never run, train it first"
+        )
+    return int(torch.load(path, weights_only=True)["step"])
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
