@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from styleclip.clip.embedder import ClipEmbedder
 
-Part = Literal["generator", "clip", "encoder"]
+Part = Literal["generator", "clip", "encoder", "latent map"]
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
 FILLERS = frozenset(
@@ -236,7 +236,11 @@ class Studio:
 
         ``found_here``: whether this model's CLIP found the edits; if not, it is not mentioned.
         """
-        parts: list[Part] = ["generator", "clip"] if edits and found_here else ["generator"]
+        parts: list[Part] = ["generator"]
+        if edits and found_here:
+            parts.append("clip")
+            if any(edit.config.get("space") == "mapped" for edit, _ in edits):
+                parts.append("latent map")
         return Recipe(
             model=self.model.name,
             hashes=self.hashes(*parts),
@@ -288,12 +292,18 @@ class Studio:
         """SHA-256 of the networks' tensors, by part; of the generator if none is named."""
         for part in parts or ("generator",):
             if part not in self._hashes:
-                network: nn.Module | None = self.generator
-                if part == "clip":
-                    network = self.embedder.model
-                elif part == "encoder":
-                    network = self.encoder
-                if network is None:
-                    raise ArgumentError(f"the model {self.model.name!r} has no {part}")
-                self._hashes[part] = tensors_hash(network.state_dict())
+                self._hashes[part] = tensors_hash(self._tensors(part))
         return {part: self._hashes[part] for part in parts or ("generator",)}
+
+    def _tensors(self, part: Part) -> Mapping[str, Tensor]:
+        if part == "latent map":
+            return vars(self.latent_map)
+        networks: dict[str, nn.Module | None] = {
+            "generator": self.generator,
+            "clip": self.embedder.model if part == "clip" else None,
+            "encoder": self.encoder if part == "encoder" else None,
+        }
+        network = networks[part]
+        if network is None:
+            raise ArgumentError(f"the model {self.model.name!r} has no {part}")
+        return network.state_dict()
