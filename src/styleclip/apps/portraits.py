@@ -50,9 +50,9 @@ def render(
     from styleclip import images
     from styleclip.portraits.attributes import ATTRIBUTES
     from styleclip.portraits.renderer import render as draw
-    from styleclip.portraits.training import portrait_of_seed
+    from styleclip.portraits.training import EVALUATION_SEED, portrait_of_seed
 
-    first = _recipes().EVALUATION_SEED if seed is None else seed
+    first = EVALUATION_SEED if seed is None else seed
     names = {each: Path(f"portrait-{each}.png") for each in range(first, first + count)}
     if out is not None:
         names = {first: out} if count == 1 else {s: out / n.name for s, n in names.items()}
@@ -136,7 +136,7 @@ def evaluate(
 
 
 def _recipes() -> Any:
-    """``STAGES``, ``EVALUATION_SEED``, ``train(stage, folder, bar)``, ``export``.
+    """``STAGES``, ``train(stage, folder, bar)``, ``export``.
 
     export(folder, target, bar); ``bar(name) -> on_step(step, steps, figures)``.
     """

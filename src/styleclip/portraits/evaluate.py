@@ -32,10 +32,9 @@ from styleclip.generators import Generator
 from styleclip.portraits.attributes import ATTRIBUTES, HIDES, Portrait, visible
 from styleclip.portraits.captions import attribute_phrase
 from styleclip.portraits.reader import Reader
-from styleclip.portraits.training import Renders, portrait_of_seed
+from styleclip.portraits.training import EVALUATION_SEED, Renders, portrait_of_seed
 from styleclip.prompts import PromptPair
 
-EVALUATION_SEED = 1_000_000  # held-out portraits start here; training uses seeds from 0
 PAPER_PICTURES = 20  # of the slow preset; the table says how many edits that gave
 NAMES = [attribute.name for attribute in ATTRIBUTES]
 

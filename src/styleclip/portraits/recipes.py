@@ -34,7 +34,6 @@ from styleclip.editing.latent_map import LatentMap, measure_latent_map
 from styleclip.errors import ArgumentError
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
-from styleclip.portraits.evaluate import EVALUATION_SEED as EVALUATION_SEED
 from styleclip.portraits.reader import Reader
 from styleclip.portraits.train_clip import ClipRecipe, train_clip
 from styleclip.portraits.train_encoder import EncoderRecipe, train_encoder

@@ -21,6 +21,7 @@ from styleclip.errors import ArgumentError
 from styleclip.portraits.attributes import Portrait, sample_portrait
 
 SAVE_SECONDS = 120.0
+EVALUATION_SEED = 1_000_000  # held-out portraits start here; training uses seeds from 0
 
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 
