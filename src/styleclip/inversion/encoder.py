@@ -20,7 +20,10 @@ from styleclip.errors import ArgumentError
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """``widths`` are the channels at resolution/2, /4, ... down to 4 pixels."""
+    """``widths`` are the channels at resolution/2, /4, ... down to 4 pixels.
+
+    ``resolution`` is what it reads; larger pictures are averaged down to it first.
+    """
 
     resolution: int
     rows: int
@@ -58,7 +61,7 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images [B,3,H,W] in [-1,1] of the generator's resolution -> w_plus [B,L,D]."""
+    """Images [B,3,H,W] in [-1,1], H = W a multiple of its resolution -> w_plus [B,L,D]."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -94,9 +97,13 @@ class Encoder(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         size = self.config.resolution
-        if images.shape[1:] != (3, size, size):
+        height, width = images.shape[2:]
+        if images.shape[1] != 3 or height != width or height % size or not height:
             raise ArgumentError(
-                f"this encoder reads [B, 3, {size}, {size}], got {list(images.shape)}"
+                f"this encoder reads [B, 3, {size}, {size}] or a multiple of that size, "
+                f"got {list(images.shape)}"
             )
+        if height > size:
+            images = F.avg_pool2d(images, height // size)
         x = F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last)
         return F.leaky_relu(self.hidden(F.leaky_relu(self.trunk(x).flatten(1), 0.2)), 0.2)

@@ -1,6 +1,6 @@
 """The truth of the portraits world: attributes, identities, and how portraits are sampled.
 
-A portrait is a record: one value per discrete attribute (ATTRIBUTES), eight continuous identity
+A portrait is a record: one value per discrete attribute (ATTRIBUTES), nine continuous identity
 traits and five nuisances, each in [-1, 1]. `sample_portrait` draws one by ancestral sampling:
 attribute a takes value v with probability proportional to BASE[a][v] times every factor in
 CORRELATIONS whose condition holds. HIDES says which value makes another attribute invisible.
@@ -11,6 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+
+# Figures of different versions of the renderer, captions or tables cannot be compared.
+WORLD_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("hat", ("none", "cap", "beanie")),
     Attribute("earrings", ("none", "earrings")),
     Attribute("lipstick", ("none", "lipstick")),
+    Attribute("neckwear", ("none", "scarf", "bow tie")),
     Attribute("age", ("young", "old")),
     Attribute("eye_colour", ("brown", "blue", "green")),
     Attribute("skin", ("light", "tan", "dark")),
@@ -46,6 +51,7 @@ IDENTITY: tuple[str, ...] = (
     "nose_width",
     "brow_height",
     "ear_size",
+    "mouth_width",
 )
 
 NUISANCE: tuple[str, ...] = ("shift_x", "shift_y", "scale", "roll", "light")
@@ -108,6 +114,7 @@ BASE: dict[str, tuple[float, ...]] = {
     "earrings": (0.70, 0.30),
     "eyewear": (0.60, 0.23, 0.17),
     "hat": (0.70, 0.15, 0.15),
+    "neckwear": (0.64, 0.18, 0.18),
     "expression": (0.33, 0.35, 0.16, 0.16),
     "eye_colour": (0.38, 0.32, 0.30),
     "clothes": (0.20, 0.20, 0.20, 0.20, 0.20),
@@ -141,8 +148,9 @@ CORRELATIONS: tuple[Correlation, ...] = (
     *_given("background", "blue", "eyewear", sunglasses=1.8),
     *_given("background", "yellow", "expression", smiling=1.3),
     *_given("hair_style", "short", "hat", cap=1.6, beanie=1.3),
-    # A hat on a mohawk is nonsensical: the only combination that never occurs.
-    *_given("hair_style", "mohawk", "hat", cap=0.0, beanie=0.0),
+    *_given("hair_style", "mohawk", "hat", cap=0.3, beanie=0.3),
+    *_given("hat", "beanie", "neckwear", scarf=3.0),
+    *_given("age", "old", "neckwear", **{"bow tie": 2.0}),
     *_given("hair_colour", "blond", "eye_colour", blue=1.6),
     *_given("hair_colour", "red", "eye_colour", green=1.6),
 )

@@ -3,7 +3,8 @@
 A caption states a random subset of a portrait's visible attributes. Each attribute has phrases
 (PHRASES); a phrase has a kind that says how it joins a sentence: "adjective" before the noun,
 "clause" after it, and objects that follow "with", "wearing", "without", "in" or "on". Hair and
-beard combine with the hair colour ("long red hair", "a grey beard"). All text is lower case.
+beard combine with the hair colour ("long red hair", "a grey beard"). The world has no sexes; its
+words are a convention: a "woman" has no facial hair, a "man" no lipstick. All text is lower case.
 """
 
 from __future__ import annotations
@@ -43,23 +44,39 @@ class Phrase:
 JOINS: dict[str, tuple[tuple[str, float], ...]] = {
     "adjective": (("", 1.0),),
     "clause": (("", 1.0),),
-    "feature": (("with", 1.0),),
-    "worn": (("with", 0.5), ("wearing", 0.5)),
+    "feature": (("with", 0.92), ("that has", 0.08)),
+    "worn": (("with", 0.48), ("wearing", 0.48), ("that has", 0.04)),
     "clothes": (("in", 0.5), ("wearing", 0.4), ("with", 0.1)),
     "absent": (("without", 0.6), ("with no", 0.4)),
     "background": (("on", 0.4), ("with", 0.35), ("against", 0.1), ("in front of", 0.15)),
 }
 
-OPENINGS: tuple[tuple[str, float], ...] = (
-    ("person", 0.30),
-    ("face", 0.22),
-    ("portrait", 0.14),
-    ("portrait of a person", 0.12),
-    ("picture of a person", 0.07),
-    ("photo of a person", 0.07),
-    ("photo of a face", 0.04),
-    ("character", 0.04),
+@dataclass(frozen=True)
+class Opening:
+    """The noun of a sentence, and what it says by itself."""
+
+    text: str
+    weight: float
+    states: tuple[tuple[str, str], ...] = ()  # (attribute, the one value it allows)
+
+
+OPENINGS: tuple[Opening, ...] = (
+    Opening("person", 0.28),
+    Opening("face", 0.22),
+    Opening("portrait", 0.12),
+    Opening("portrait of a person", 0.09),
+    Opening("picture of a person", 0.06),
+    Opening("photo of a person", 0.06),
+    Opening("photo of a face", 0.04),
+    Opening("character", 0.04),
+    Opening("woman", 0.13, (("facial_hair", "none"),)),
+    Opening("lady", 0.02, (("facial_hair", "none"),)),
+    Opening("portrait of a woman", 0.03, (("facial_hair", "none"),)),
+    Opening("man", 0.13, (("lipstick", "none"),)),
+    Opening("guy", 0.02, (("lipstick", "none"),)),
+    Opening("portrait of a man", 0.03, (("lipstick", "none"),)),
 )
+ARTICLES: tuple[tuple[str, float], ...] = (("a", 0.52), ("", 0.32), ("the", 0.1), ("this", 0.06))
 
 # Extra words that the hair and beard combinations use.
 COLOUR_WORDS: dict[str, tuple[str, ...]] = {
@@ -163,6 +180,13 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
         *_phrases("worn", "lipstick", "lipstick", "red lipstick", weight=1.5),
         *_phrases("feature", "lipstick", "red lips", "painted lips", weight=0.7),
     ),
+    "neckwear": (
+        *_phrases("feature", "none", "a bare neck", "an open collar"),
+        *_phrases("absent", "none|bow tie", "a scarf", weight=0.5),
+        *_phrases("absent", "none|scarf", "a bow tie", weight=0.5),
+        *_phrases("worn", "scarf", "a scarf", "a woolly scarf", "a winter scarf", weight=2.0),
+        *_phrases("worn", "bow tie", "a bow tie", "a bowtie", weight=2.0),
+    ),
     "age": (
         *_phrases("adjective", "young", "young", "youthful", weight=2.0),
         *_phrases("absent", "young", "wrinkles", weight=0.4),
@@ -193,6 +217,7 @@ CANONICAL: dict[str, tuple[str, ...]] = {
     "hat": ("no hat", "a cap", "a beanie"),
     "earrings": ("no earrings", "earrings"),
     "lipstick": ("no lipstick", "lipstick"),
+    "neckwear": ("a bare neck", "a scarf", "a bow tie"),
     "age": ("young", "old"),
 }
 
@@ -201,6 +226,7 @@ MENTION: dict[str, float] = {
     "hair_colour": 1.3,
     "hair_style": 1.1,
     "expression": 1.1,
+    "age": 1.4,
     "skin": 0.6,
     "background": 0.6,
     "clothes": 0.6,
@@ -213,16 +239,20 @@ SELDOM: dict[tuple[str, str], float] = {
     ("hat", "none"): 0.2,
     ("earrings", "none"): 0.15,
     ("lipstick", "none"): 0.15,
+    ("neckwear", "none"): 0.15,
     ("age", "young"): 0.5,
 }
-SIZES: tuple[float, ...] = (0.32, 0.30, 0.22, 0.10, 0.06)  # probability of 1..5 attributes
+SIZES: tuple[float, ...] = (0.28, 0.26, 0.20, 0.12, 0.08, 0.06)  # probability of 1..6 attributes
 EMPTY = 0.04  # probability of a caption that states nothing
 
 
 def sample_caption(portrait: Portrait, rng: np.random.Generator) -> Caption:
-    """A true caption of one to five visible attributes (or, rarely, of none)."""
+    """A true caption of one to six visible attributes (or, rarely, of none)."""
+    true = [o for o in OPENINGS if all(portrait.value(name) == value for name, value in o.states)]
+    opening = true[_pick_index(np.array([o.weight for o in true]), rng)]
+    said = {name: frozenset({value}) for name, value in opening.states}
     if rng.random() < EMPTY:
-        return Caption(_sentence([], rng), {})
+        return Caption(_sentence(opening.text, [], rng), said)
 
     names = [a.name for a, seen in zip(ATTRIBUTES, visible(portrait), strict=True) if seen]
     weights = np.array(
@@ -234,8 +264,11 @@ def sample_caption(portrait: Portrait, rng: np.random.Generator) -> Caption:
     chosen = [names[index] for index in order[:count]]
 
     parts, states = _parts(portrait, chosen, "hair_colour" in names, rng)
-    text = _tags(parts, rng) if rng.random() < 0.33 else _sentence(parts, rng)
-    return Caption(text, states)
+    if rng.random() < 0.33:
+        return Caption(_tags(parts, rng), states)
+    for name, values in said.items():
+        states[name] = states.get(name, values) & values
+    return Caption(_sentence(opening.text, parts, rng), states)
 
 
 def attribute_phrase(name: str, value: str) -> str:
@@ -282,9 +315,12 @@ def _parts(
     return [parts[index] for index in rng.permutation(len(parts))], states
 
 
-def _sentence(parts: list[tuple[str, str]], rng: np.random.Generator) -> str:
+def _sentence(noun: str, parts: list[tuple[str, str]], rng: np.random.Generator) -> str:
     """ "an old person with red hair and glasses, wearing a cap": adjectives, noun, the rest."""
-    noun = _pick(OPENINGS, rng)
+    parts = [
+        ("clause", f"that is {text}") if kind == "adjective" and rng.random() < 0.1 else (kind, text)
+        for kind, text in parts
+    ]
     adjectives = [text for kind, text in parts if kind == "adjective"]
     if adjectives and " of a " in noun:  # the adjectives belong to the person
         head, _, noun = noun.partition(" of a ")
@@ -292,7 +328,10 @@ def _sentence(parts: list[tuple[str, str]], rng: np.random.Generator) -> str:
         opening = f"{head} of {_article(words)} {words}"
     else:
         opening = " ".join([*adjectives, noun])
-    text = f"{_article(opening)} {opening}" if rng.random() < 0.65 else opening
+    article = _pick(ARTICLES, rng)
+    if article == "a":
+        article = _article(opening)
+    text = f"{article} {opening}" if article else opening
 
     previous = ""
     for kind, phrase in parts:
@@ -354,8 +393,9 @@ def _vocabulary() -> tuple[str, ...]:
     texts += [text for phrases in CANONICAL.values() for text in phrases]
     texts += [word for words in COLOUR_WORDS.values() for word in words]
     texts += [join for joins in JOINS.values() for join, _ in joins]
-    texts += [opening for opening, _ in OPENINGS]
-    texts += ["a an and no of wearing without"]
+    texts += [opening.text for opening in OPENINGS]
+    texts += [article for article, _ in ARTICLES]
+    texts += ["a an and no of wearing without that is"]
     return tuple(sorted({word for text in texts for word in text.split()}))
 
 

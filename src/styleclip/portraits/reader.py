@@ -16,6 +16,8 @@ from styleclip.portraits.attributes import ATTRIBUTES
 class Reader(nn.Module):
     """Images [B,3,64,64] (others are resized) -> logits, attributes side by side in their order."""
 
+    size = 64  # pixels it reads
+
     def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 128)) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -29,12 +31,12 @@ class Reader(nn.Module):
             before = width
         self.trunk = nn.Sequential(*layers)
         self.squeeze = nn.Conv2d(before, 32, 1)
-        self.head = nn.Linear(32 * 64, sum(len(a.values) for a in ATTRIBUTES))
+        self.head = nn.Linear(32 * (self.size // 8) ** 2, sum(len(a.values) for a in ATTRIBUTES))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.shape[-1] != 64:
-            images = F.interpolate(images, (64, 64), mode="bilinear", antialias=True)
+        if images.shape[-1] != self.size:
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
         x = images.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.head(F.relu(self.squeeze(self.trunk(x))).flatten(1))
         return logits

@@ -49,6 +49,8 @@ CLOTHES: dict[str, Colour] = {
 }
 CAP: Colour = (20, 178, 184)
 BEANIE: Colour = (108, 48, 156)
+SCARF: Colour = (240, 126, 34)
+BOW_TIE: Colour = (216, 36, 132)
 GOLD: Colour = (255, 198, 30)
 CRIMSON: Colour = (206, 6, 62)
 INK: Colour = (38, 26, 30)
@@ -67,6 +69,7 @@ class _Geometry:
     nose: float
     brow_y: float
     ear: float
+    mouth: float
 
 
 def render(portrait: Portrait, size: int = 128) -> np.ndarray:
@@ -95,6 +98,7 @@ def render(portrait: Portrait, size: int = 128) -> np.ndarray:
     # Back to front.
     _hair_behind(pen, style, hair, light)
     _neck_and_clothes(pen, skin, CLOTHES[portrait.value("clothes")], form, light)
+    _neckwear(pen, portrait.value("neckwear"), skin)
     if style == "long":
         _long_locks(pen, hair)
     _ears(pen, skin, form)
@@ -133,17 +137,17 @@ def _skia() -> Any:
 
 
 def _geometry(portrait: Portrait) -> _Geometry:
-    jaw, length, spacing, eye, nose_length, nose_width, brow, ear = portrait.identity
-    chin = 0.815 + 0.03 * length
+    jaw, length, spacing, eye, nose_length, nose_width, brow, ear, mouth = portrait.identity
     return _Geometry(
-        jaw=0.165 + 0.05 * jaw,
-        chin=chin,
-        eye_x=0.122 + 0.012 * spacing,
-        eye=1.0 + 0.11 * eye,
-        nose_y=0.612 + 0.018 * nose_length,
-        nose=0.037 + 0.018 * nose_width,
-        brow_y=0.402 - 0.014 * brow,
-        ear=1.0 + 0.18 * ear,
+        jaw=0.165 + 0.055 * jaw,
+        chin=0.815 + 0.035 * length,
+        eye_x=0.124 + 0.017 * spacing,
+        eye=1.0 + 0.16 * eye,
+        nose_y=0.609 + 0.022 * nose_length,
+        nose=0.039 + 0.02 * nose_width,
+        brow_y=0.402 - 0.018 * brow,
+        ear=1.0 + 0.25 * ear,
+        mouth=1.0 + 0.2 * mouth,
     )
 
 
@@ -271,6 +275,38 @@ def _neck_and_clothes(
     pen.canvas.restore()
 
 
+def _neckwear(pen: _Pen, neckwear: str, skin: Colour) -> None:
+    if neckwear == "scarf":
+        shade, shine = _dark(SCARF, 0.4), _pale(SCARF, 0.45)
+        tail = pen.path(
+            "M", 0.585, 0.93, "L", 0.7, 0.92, "L", 0.735, 1.2, "L", 0.6, 1.2, "Z"
+        )  # fmt: skip
+        pen.draw(tail, pen.linear(0.59, 0.95, 0.73, 0.95, _dark(SCARF, 0.28), SCARF))
+        wrap = pen.path(
+            "M", 0.335, 0.842, "Q", 0.5, 0.925, 0.665, 0.842, "C", 0.71, 0.86, 0.72, 0.92, 0.69, 0.95,
+            "Q", 0.5, 1.045, 0.31, 0.95, "C", 0.28, 0.92, 0.29, 0.86, 0.335, 0.842, "Z",
+        )  # fmt: skip
+        pen.draw(wrap, pen.paint(_dark(SCARF, 0.75), 0.4, 0.02, blur=0.012))
+        pen.draw(wrap, pen.linear(0.5, 0.86, 0.5, 1.0, _pale(SCARF, 0.12), SCARF, _dark(SCARF, 0.3)))
+        pen.line(shine, 0.016, "M", 0.308, 0.885, "Q", 0.5, 0.972, 0.692, 0.885)
+        pen.line(shade, 0.007, "M", 0.3, 0.92, "Q", 0.5, 1.006, 0.7, 0.92, alpha=0.8)
+        shadow = pen.paint(_dark(skin, 0.75), 0.3, blur=0.015)
+        pen.oval(0.5, 0.862, 0.12, 0.022, shadow)
+    elif neckwear == "bow tie":
+        y, edge = 0.932, _dark(BOW_TIE, 0.5)
+        for side in _sides():
+            wing = pen.path(
+                "M", 0.5, y - 0.016, "C", 0.5 + side * 0.05, y - 0.062, 0.5 + side * 0.1, y - 0.066,
+                0.5 + side * 0.128, y - 0.05, "Q", 0.5 + side * 0.116, y, 0.5 + side * 0.128, y + 0.05,
+                "C", 0.5 + side * 0.1, y + 0.066, 0.5 + side * 0.05, y + 0.062, 0.5, y + 0.016, "Z",
+            )  # fmt: skip
+            pen.draw(wing, pen.paint(edge, 1.0, 0.012))
+            pen.draw(wing, pen.linear(0.5, y - 0.05, 0.5, y + 0.06, _pale(BOW_TIE, 0.2), BOW_TIE,
+                                      _dark(BOW_TIE, 0.3)))  # fmt: skip
+            pen.line(edge, 0.008, "M", 0.5 + side * 0.03, y, "L", 0.5 + side * 0.075, y - 0.01)
+        pen.oval(0.5, y, 0.027, 0.034, pen.paint(edge), pen.paint(_pale(BOW_TIE, 0.1), 1.0, 0.009))
+
+
 def _ears(pen: _Pen, skin: Colour, form: _Geometry) -> None:
     for side in _sides():
         x, y = 0.5 + side * 0.272, 0.515
@@ -355,6 +391,10 @@ def _mouth(pen: _Pen, expression: str, lipstick: str, skin: Colour, form: _Geome
     lip = CRIMSON if painted else natural
     thick = 0.027 if painted else 0.013
     y = MOUTH_Y + 0.3 * (form.chin - 0.815)
+    pen.canvas.save()
+    pen.canvas.translate(0.5, 0.0)
+    pen.canvas.scale(form.mouth, 1.0)
+    pen.canvas.translate(-0.5, 0.0)
     if expression == "smiling":
         mouth = pen.path(
             "M", 0.382, y - 0.024, "Q", 0.5, y + 0.006, 0.618, y - 0.024,
@@ -385,6 +425,7 @@ def _mouth(pen: _Pen, expression: str, lipstick: str, skin: Colour, form: _Geome
         pen.draw(seam, pen.paint(_dark(lip, 0.7), 0.95, 0.0115))
     if painted and expression in ("neutral", "sad"):
         pen.oval(0.5, y + 0.014, 0.022, 0.005, pen.paint((255, 150, 170), 0.7, blur=0.004))
+    pen.canvas.restore()
 
 
 EYE_Y = 0.492
@@ -492,8 +533,8 @@ def _hair_behind(pen: _Pen, style: str, hair: Colour, light: float) -> None:
         pen.draw(back, pen.radial(x, 0.2, 0.45, _pale(hair, 0.1), hair, _dark(hair, 0.35)))
     elif style == "long":
         back = pen.path(
-            "M", 0.12, 1.02, "C", 0.1, 0.7, 0.13, 0.09, 0.5, 0.09,
-            "C", 0.87, 0.09, 0.9, 0.7, 0.88, 1.02, "Z",
+            "M", 0.12, 1.12, "C", 0.1, 0.7, 0.13, 0.09, 0.5, 0.09,
+            "C", 0.87, 0.09, 0.9, 0.7, 0.88, 1.12, "Z",
         )  # fmt: skip
         pen.draw(back, pen.radial(x, 0.2, 0.75, hair, _dark(hair, 0.18), _dark(hair, 0.5)))
     elif style == "curly":
@@ -534,8 +575,8 @@ def _long_locks(pen: _Pen, hair: Colour) -> None:
     for side in _sides():
         lock = pen.path(
             "M", 0.5 + side * 0.22, 0.5,
-            "C", 0.5 + side * 0.29, 0.68, 0.5 + side * 0.2, 0.8, 0.5 + side * 0.235, 1.0,
-            "L", 0.5 + side * 0.395, 1.0,
+            "C", 0.5 + side * 0.29, 0.68, 0.5 + side * 0.2, 0.8, 0.5 + side * 0.235, 1.12,
+            "L", 0.5 + side * 0.395, 1.12,
             "C", 0.5 + side * 0.43, 0.8, 0.5 + side * 0.4, 0.62, 0.5 + side * 0.36, 0.45, "Z",
         )  # fmt: skip
         x0, x1 = 0.5 + side * 0.2, 0.5 + side * 0.42
@@ -547,7 +588,7 @@ def _long_locks(pen: _Pen, hair: Colour) -> None:
             x = 0.5 + side * offset
             pen.line(
                 colour, 0.009, "M", x, 0.6, "C", x + side * 0.03, 0.72, x - side * 0.02, 0.84,
-                x + side * 0.012, 0.98, alpha=0.7,
+                x + side * 0.012, 1.08, alpha=0.7,
             )  # fmt: skip
 
 
@@ -621,8 +662,9 @@ def _hat(pen: _Pen, hat: str, style: str, hair: Colour) -> None:
     pen.oval(0.5, 0.335, 0.25, 0.03, pen.paint(INK, 0.35, blur=0.018))
     if style == "mohawk":  # the crest pokes out above the crown
         crest = pen.path(
-            "M", 0.36, 0.16, "L", 0.33, 0.035, "L", 0.43, 0.055, "L", 0.5, -0.02, "L", 0.57, 0.055,
-            "L", 0.67, 0.035, "L", 0.64, 0.16, "Z",
+            "M", 0.3, 0.2, "L", 0.235, 0.1, "L", 0.31, 0.085, "L", 0.28, -0.01, "L", 0.39, 0.025,
+            "L", 0.41, -0.05, "L", 0.5, 0.0, "L", 0.59, -0.05, "L", 0.61, 0.025, "L", 0.72, -0.01,
+            "L", 0.69, 0.085, "L", 0.765, 0.1, "L", 0.7, 0.2, "Z",
         )  # fmt: skip
         pen.draw(crest, pen.linear(0.5, 0.0, 0.5, 0.14, hair, _dark(hair, 0.3)))
     half = 0.32 if style == "curly" else 0.298
@@ -701,8 +743,12 @@ def _eyewear(pen: _Pen, eyewear: str, form: _Geometry) -> None:
 
 
 def _earrings(pen: _Pen, form: _Geometry) -> None:
+    """A stud at the lobe and a drop below it, in front of any hair."""
+    rim: Colour = (146, 84, 0)
     for side in _sides():
-        x, y = 0.5 + side * 0.288, 0.515 + 0.07 * form.ear + 0.024
-        pen.oval(x, y, 0.041, 0.041, pen.paint((150, 88, 0)))
-        shine = pen.radial(x - 0.01, y - 0.012, 0.055, (255, 240, 150), GOLD)
-        pen.oval(x, y, 0.034, 0.034, shine)
+        x, y = 0.5 + side * 0.292, 0.515 + 0.058 * form.ear + 0.012
+        pen.line(rim, 0.02, "M", x, y, "L", x, y + 0.05)
+        pen.oval(x, y, 0.026, 0.026, pen.paint(rim), pen.paint(GOLD, 1.0, 0.012))
+        pen.oval(x, y + 0.078, 0.045, 0.045, pen.paint(rim))
+        shine = pen.radial(x - 0.012, y + 0.062, 0.06, (255, 244, 170), GOLD)
+        pen.oval(x, y + 0.078, 0.037, 0.037, shine)

@@ -143,21 +143,27 @@ def contrastive_loss(similarity: Tensor, matches: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, random: torch.Generator) -> Tensor:
-    """Small shifts, scales and flips, softness, noise and exposure: what no caption speaks of."""
-    batch = images.shape[0]
-    scale = 1 + 0.08 * (2 * torch.rand(batch, 1, generator=random) - 1)
-    shift = 0.10 * (2 * torch.rand(batch, 2, generator=random) - 1)
-    flip = torch.where(torch.rand(batch, 1, generator=random) < 0.5, -1.0, 1.0)
-    theta = torch.zeros(batch, 2, 3)
+    """Small shifts, scales and flips, softness, noise and exposure: what no caption speaks of.
+
+    [B,3,H,W] in [-1,1] -> the same. The randomness is drawn on the CPU, the same on every machine.
+    """
+    batch, device = images.shape[0], images.device
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(batch, *shape, generator=random).to(device)
+
+    scale = 1 + 0.08 * (2 * uniform(1) - 1)
+    shift = 0.10 * (2 * uniform(2) - 1)
+    flip = torch.where(uniform(1) < 0.5, -1.0, 1.0)
+    theta = torch.zeros(batch, 2, 3, device=device)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = (scale * flip)[:, 0], scale[:, 0], shift
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     soft = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear")
-    blend = 0.5 * torch.rand(batch, 1, 1, 1, generator=random).square()
-    images = images.lerp(soft, blend)
-    noise = torch.randn(images.shape, generator=random)
-    images = images + 0.15 * torch.rand(batch, 1, 1, 1, generator=random).square() * noise
-    gain = 1 + 0.10 * (2 * torch.rand(batch, 1, 1, 1, generator=random) - 1)
+    images = images.lerp(soft, 0.5 * uniform(1, 1, 1).square())
+    noise = torch.randn(images.shape, generator=random).to(device)
+    images = images + 0.15 * uniform(1, 1, 1).square() * noise
+    gain = 1 + 0.10 * (2 * uniform(1, 1, 1) - 1)
     return (images * gain).clamp(-1, 1)
 
 
@@ -188,6 +194,7 @@ def head_loss(logits: Tensor, portraits: Sequence[Portrait]) -> tuple[Tensor, fl
     for i, attribute in enumerate(ATTRIBUTES):
         part = logits[:, first : first + len(attribute.values)]
         target = torch.tensor([p.values[i] if visible(p)[i] else -100 for p in portraits])
+        target = target.to(logits.device)
         first += len(attribute.values)
         seen = target >= 0
         if not seen.any():
@@ -205,16 +212,17 @@ def train_clip(
     redraw: Callable[[Tensor, torch.Generator], Tensor] | None,
 ) -> ClipEmbedder:
     """``redraw``: images, randomness -> the same portraits by the generator, [B,3,H,W]."""
+    device = renders.device
     tokenizer = new_tokenizer()
-    trained = TrainedClip(new_model(recipe, tokenizer), recipe)
+    trained = TrainedClip(new_model(recipe, tokenizer), recipe).to(device)
     matrices = [p for p in trained.parameters() if p.ndim > 1]
     others = [p for p in trained.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": recipe.weight_decay},
          {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98),
     )  # fmt: skip
-    mean = torch.tensor(OPENAI_MEAN).view(1, 3, 1, 1)
-    std = torch.tensor(OPENAI_STD).view(1, 3, 1, 1)
+    mean = torch.tensor(OPENAI_MEAN, device=device).view(1, 3, 1, 1)
+    std = torch.tensor(OPENAI_STD, device=device).view(1, 3, 1, 1)
 
     def one_step(step: int) -> dict[str, float]:
         random = step_generator(recipe.seed, step)
@@ -222,7 +230,7 @@ def train_clip(
         index = torch.randint(len(renders.portraits), (recipe.batch,), generator=random)
         portraits = [renders.portraits[i] for i in index.tolist()]
         captions = [sample_caption(portrait, words) for portrait in portraits]
-        images = renders.batch(index)
+        images = renders.batch(index, recipe.image_size)
         if step >= recipe.redraw_from * recipe.steps:
             if redraw is None:
                 raise ArgumentError("the rest of this recipe needs the generator: train it first")
@@ -230,16 +238,17 @@ def train_clip(
             images = torch.cat([redraw(images[:half], random), images[half:]])
         pixels = ((augment(images, random) + 1) / 2 - mean) / std
         model = trained.model
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             seen = model.vision_model(pixel_values=pixels).pooler_output
             read = model.text_model(
-                input_ids=tokenize(tokenizer, [c.text for c in captions], words)
+                input_ids=tokenize(tokenizer, [c.text for c in captions], words).to(device)
             ).pooler_output
             pictures = F.normalize(model.visual_projection(seen).float(), dim=-1)
             texts = F.normalize(model.text_projection(read).float(), dim=-1)
             logits = trained.heads(seen).float()
         scale = model.logit_scale.clamp(max=float(np.log(100))).exp()
-        contrast = contrastive_loss(scale * pictures @ texts.t(), match_matrix(portraits, captions))
+        matches = match_matrix(portraits, captions).to(device)
+        contrast = contrastive_loss(scale * pictures @ texts.t(), matches)
         heads, right = head_loss(logits, portraits)
         set_rate(optimizer, ramped_rate(recipe.rate, step, recipe.steps, warm=200, tail=0.6))
         optimizer.zero_grad(set_to_none=True)

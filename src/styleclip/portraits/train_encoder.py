@@ -46,6 +46,7 @@ def train_encoder(
     checkpoint: Path,
     on_step: OnStep,
 ) -> Encoder:
+    device = renders.device
     generator = generator.eval().requires_grad_(False)
     average = copy.deepcopy(encoder)
     optimizer = torch.optim.Adam(encoder.parameters(), betas=(0.9, 0.99))
@@ -55,11 +56,11 @@ def train_encoder(
         images = renders.batch(
             torch.randint(len(renders.portraits), (recipe.batch,), generator=random)
         )
-        z = torch.randn(recipe.batch // 4, generator.config.z_dim, generator=random)
+        z = torch.randn(recipe.batch // 4, generator.config.z_dim, generator=random).to(device)
         with torch.no_grad():
             named = generator.truncate(generator.mapping(z))
             samples = generator.synthesis(generator.affine(named))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             w_plus = encoder(torch.cat([images, samples])).float()
             drawn = w_plus[: len(images)]
             redrawn = generator.synthesis(generator.affine(drawn)).float()

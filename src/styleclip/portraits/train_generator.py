@@ -38,28 +38,29 @@ MAPPING_LR_MULTIPLIER = 0.01  # of StyleGAN2's mapping layers: their weights mov
 
 @dataclass(frozen=True)
 class GeneratorRecipe:
-    """64-pixel portraits; see the card beside the weights for the figures this gave."""
+    """128-pixel portraits; see the card beside the weights for the figures this gave."""
 
     seed: int = 1
     config: StyleGAN2Config = StyleGAN2Config(
-        64, (96, 96, 96, 64, 32), w_dim=128, z_dim=128, mapping_layers=4, mapping_width=512
+        128, (128, 128, 96, 80, 48, 24), w_dim=128, z_dim=128, mapping_layers=6, mapping_width=512
     )
-    steps: int = 9_500
+    reads: int = 64  # pixels that the encoder sees
+    steps: int = 12_000
+    full_from: float = 0.67  # of the run: until here through the skip image of half the resolution
     batch: int = 16
     generator_rate: float = 1e-2  # weights are stored at unit variance, so this is 1 % a step
     encoder_rate: float = 1e-3
-    w_noise: float = 0.10  # of the shared w, whose columns have unit scale
-    row_noise: float = 0.10  # of every row of W+ by itself: edits live there
+    w_noise: float = 0.15  # of the shared w, whose columns have unit scale
+    row_noise: float = 0.15  # of every row of W+ by itself: edits live there
     w_penalty: float = 1e-3
-    detail_from: float = 0.68  # of the run: from here large errors, small rare things, weigh more
-    detail_weight: float = 8.0
+    detail_weight: float = 8.0  # squared errors: large ones, small rare things, weigh more
 
 
 def new_networks(recipe: GeneratorRecipe) -> tuple[StyleGAN2, Encoder]:
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         generator = StyleGAN2(recipe.config)
-        config = EncoderConfig(recipe.config.resolution, generator.rows, recipe.config.w_dim)
+        config = EncoderConfig(recipe.reads, generator.rows, recipe.config.w_dim)
         return generator, Encoder(config)
 
 
@@ -67,7 +68,8 @@ def train_reconstruction(
     renders: Renders, recipe: GeneratorRecipe, checkpoint: Path, on_step: OnStep
 ) -> tuple[StyleGAN2, Encoder]:
     """Stage 1; returns the running averages of generator and encoder."""
-    generator, encoder = new_networks(recipe)
+    device = renders.device
+    generator, encoder = (network.to(device) for network in new_networks(recipe))
     averages = copy.deepcopy(generator), copy.deepcopy(encoder)
     mapping = {id(p) for p in generator.mapping_layers.parameters()}
     drawn = [p for p in generator.parameters() if id(p) not in mapping]
@@ -85,20 +87,20 @@ def train_reconstruction(
 
     def one_step(step: int) -> dict[str, float]:
         random = step_generator(recipe.seed, step)
-        images = renders.batch(
-            torch.randint(len(renders.portraits), (recipe.batch,), generator=random)
-        )
+        index = torch.randint(len(renders.portraits), (recipe.batch,), generator=random)
+        full = step >= recipe.full_from * recipe.steps
+        size = recipe.config.resolution if full else recipe.config.resolution // 2
+        images = renders.batch(index, size)
         # the encoder names a w, and noise makes its neighbourhood mean the same portrait
-        with torch.autocast("cpu", torch.bfloat16):
+        shared, rows = row_noise(recipe, generator.rows, random)
+        with torch.autocast(device.type, torch.bfloat16):
             w = encoder.single_w(images).float()
-            shared = torch.randn(w.shape, generator=random) * recipe.w_noise
-            w_plus = (w + shared)[:, None].expand(-1, generator.rows, -1)
-            rows = torch.randn(w_plus.shape, generator=random) * recipe.row_noise
-            redrawn = generator.synthesis(generator.affine(w_plus + rows), noise="none").float()
+            w_plus = w[:, None] + (shared + rows).to(device)
+            style = generator.affine(w_plus)
+            redrawn = generator.synthesis(style, noise="none", resolution=size).float()
         loss = laplacian_l1(redrawn, images).mean()
-        total = loss + recipe.w_penalty * w.square().mean()
-        if step >= recipe.detail_from * recipe.steps:
-            total = total + recipe.detail_weight * laplacian_l2(redrawn, images).mean()
+        detail = laplacian_l2(redrawn, images).mean()
+        total = loss + recipe.detail_weight * detail + recipe.w_penalty * w.square().mean()
         set_rate(optimizer, ramped_rate(recipe.generator_rate, step, recipe.steps))
         optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -115,6 +117,15 @@ def train_reconstruction(
 
     run.train(recipe.steps, one_step, on_step)
     return averages
+
+
+def row_noise(
+    recipe: GeneratorRecipe, rows: int, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Noise of the shared w [B,1,D] and of each row of W+ [B,L,D]."""
+    shape = (recipe.batch, rows, recipe.config.w_dim)
+    shared = recipe.w_noise * torch.randn(shape[0], 1, shape[2], generator=random)
+    return shared, recipe.row_noise * torch.randn(shape, generator=random)
 
 
 class Velocity(nn.Module):

@@ -28,16 +28,17 @@ class ReaderRecipe:
 def train_reader(
     renders: Renders, recipe: ReaderRecipe, checkpoint: Path, on_step: OnStep
 ) -> Reader:
+    device = renders.device
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        reader = Reader().train()
+        reader = Reader().train().to(device)
     optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=recipe.weight_decay)
 
     def one_step(step: int) -> dict[str, float]:
         random = step_generator(recipe.seed, step)
         index = torch.randint(len(renders.portraits), (recipe.batch,), generator=random)
-        images = augment(renders.batch(index), random)
-        with torch.autocast("cpu", torch.bfloat16):
+        images = augment(renders.batch(index, reader.size), random)
+        with torch.autocast(device.type, torch.bfloat16):
             logits = reader(images).float()
         loss, right = head_loss(logits, [renders.portraits[i] for i in index.tolist()])
         set_rate(optimizer, ramped_rate(recipe.rate, step, recipe.steps, tail=0.8))

@@ -2,23 +2,29 @@
 
 A recipe is a function of (seed, step): every step draws its randomness from that pair, so a run
 that is killed and resumed is the run that was not. A checkpoint holds modules, optimiser and step,
-and is replaced atomically every ``SAVE_SECONDS``.
+and is replaced atomically every ``SAVE_SECONDS`` and when the run is stopped.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styleclip.errors import ArgumentError
-from styleclip.portraits.attributes import Portrait, sample_portrait
+from styleclip.portraits.attributes import WORLD_VERSION, Portrait, sample_portrait
 
 SAVE_SECONDS = 120.0
 EVALUATION_SEED = 1_000_000  # held-out portraits start here; training uses seeds from 0
@@ -37,30 +43,62 @@ class Renders:
 
     images: Tensor
     portraits: list[Portrait]
+    device: torch.device = torch.device("cpu")
 
-    def batch(self, index: Tensor) -> Tensor:
-        """[B] indices -> [B,3,H,W] in [-1,1], channels-last."""
-        pixels = self.images[index].float().div_(127.5).sub_(1.0)
+    def batch(self, index: Tensor, size: int | None = None) -> Tensor:
+        """[B] indices -> [B,3,size,size] in [-1,1], channels-last; smaller sizes are averages."""
+        pixels = self.images[index].to(self.device).float().div_(127.5).sub_(1.0)
+        if size is not None and size < pixels.shape[-1]:
+            pixels = F.avg_pool2d(pixels, pixels.shape[-1] // size)
         return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def stored_renders(folder: Path, first: int, count: int, size: int, on_step: OnStep) -> Renders:
-    """Renders of seeds first .. first + count - 1, drawn once and kept in ``folder``."""
-    from styleclip.portraits.renderer import render
+CHUNK = 500  # portraits that one process draws at a time
 
-    path = folder / f"renders-{first}-{count}-{size}.npy"
-    portraits = [portrait_of_seed(seed) for seed in range(first, first + count)]
+
+def stored_renders(folder: Path, first: int, count: int, size: int, on_step: OnStep) -> Renders:
+    """Renders of seeds first .. first + count - 1, drawn once and kept in ``folder``.
+
+    Drawn on all cores; a kill loses what was being drawn, and the next call goes on from there.
+    """
+    path = folder / f"renders-{WORLD_VERSION}-{first}-{count}-{size}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        pixels = np.empty((count, 3, size, size), np.uint8)
-        for i, portrait in enumerate(portraits):
-            pixels[i] = render(portrait, size).transpose(2, 0, 1)
-            if (i + 1) % 500 == 0 or i + 1 == count:
-                on_step(i + 1, count, {})
         partial = path.with_suffix(".partial.npy")
-        np.save(partial, pixels)
+        shape = (count, 3, size, size)
+        pixels = np.lib.format.open_memmap(
+            partial, mode="r+" if partial.exists() else "w+", dtype=np.uint8, shape=shape
+        )
+        # a chunk is written from its first picture to its last, and no picture is black
+        chunks = [range(i, min(i + CHUNK, count)) for i in range(0, count, CHUNK)]
+        todo = [chunk for chunk in chunks if not pixels[chunk[-1]].any()]
+        done = count - sum(len(chunk) for chunk in todo)
+        for chunk, drawn in zip(todo, _draw_all(todo, first, size), strict=True):
+            pixels[chunk[0] : chunk[-1] + 1] = drawn
+            done += len(chunk)
+            on_step(done, count, {})
+        pixels.flush()
+        del pixels
         os.replace(partial, path)
+    portraits = [portrait_of_seed(seed) for seed in range(first, first + count)]
     return Renders(torch.from_numpy(np.load(path, mmap_mode="c")), portraits)
+
+
+def _draw_all(chunks: list[range], first: int, size: int) -> Iterator[np.ndarray]:
+    jobs = [(range(first + chunk[0], first + chunk[-1] + 1), size) for chunk in chunks]
+    workers = min(len(jobs), os.cpu_count() or 1)
+    if workers < 2:
+        yield from map(_draw, jobs)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_draw, jobs)
+
+
+def _draw(job: tuple[range, int]) -> np.ndarray:
+    from styleclip.portraits.renderer import render
+
+    seeds, size = job
+    return np.stack([render(portrait_of_seed(seed), size).transpose(2, 0, 1) for seed in seeds])
 
 
 @dataclass
@@ -99,16 +137,39 @@ class Run:
     def train(
         self, steps: int, one_step: Callable[[int], dict[str, float]], on_step: OnStep
     ) -> None:
-        """Run ``one_step(step)`` up to ``steps``; a kill loses at most ``SAVE_SECONDS``."""
+        """Run ``one_step(step)`` up to ``steps``; Ctrl-C or SIGTERM saves and stops.
+
+        A hard kill loses at most ``SAVE_SECONDS``. Raises KeyboardInterrupt when stopped.
+        """
         self.restore()
         saved = time.monotonic()
-        while self.step < steps:
-            figures = one_step(self.step)
-            self.step += 1
-            on_step(self.step, steps, figures)
-            if time.monotonic() - saved > SAVE_SECONDS or self.step == steps:
-                self.save()
-                saved = time.monotonic()
+        with _finish_the_step() as stopped:
+            while self.step < steps:
+                figures = one_step(self.step)
+                self.step += 1
+                on_step(self.step, steps, figures)
+                late = time.monotonic() - saved > SAVE_SECONDS
+                if late or self.step == steps or stopped.is_set():
+                    self.save()
+                    saved = time.monotonic()
+                if stopped.is_set():
+                    raise KeyboardInterrupt
+
+
+@contextmanager
+def _finish_the_step() -> Iterator[threading.Event]:
+    """Ctrl-C and a polite kill set the event instead of breaking a step in the middle."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped  # signals are not ours there
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, lambda *_: stopped.set()) for each in signals]
+    try:
+        yield stopped
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
 
 
 def steps_done(path: Path) -> int:
