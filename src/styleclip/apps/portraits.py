@@ -76,7 +76,9 @@ def render(
 
 @app.command()
 def train(
-    stage: Annotated[str, typer.Argument(help="generator, encoder, clip, reader, or all.")],
+    stage: Annotated[
+        str, typer.Argument(help="generator, encoder, clip, identity, reader, or all.")
+    ],
     folder: Annotated[
         Path, typer.Option(help="Where the work is kept; a stopped stage goes on from there.")
     ] = Path("runs/portraits"),
@@ -87,11 +89,12 @@ def train(
         bool, typer.Option("--as-is", help="With --out: train no more, take what there is.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a model folder.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Json = False,
 ) -> None:
     """Train the networks of the portraits world; Ctrl-C stops, the same command goes on."""
     watch = Stopwatch()
-    pick_device("cpu")
+    where = pick_device(device)
     recipes = _recipes()
     known = (*recipes.STAGES, "all")
     if stage not in known:
@@ -103,9 +106,9 @@ def train(
         recipes.check_target(out, force)
     with progress() as bar:
         if not as_is:
-            recipes.train(stage, folder, bar)
+            recipes.train(stage, folder, bar, where)
         if out is not None:
-            recipes.export(folder, out, bar, finish=not as_is, force=force)
+            recipes.export(folder, out, bar, finish=not as_is, force=force, device=where)
     watch.lap("train")
     result = {"stage": stage, "folder": str(folder), "out": None if out is None else str(out)}
     lines = [f"trained {stage} in {folder}", *([] if out is None else [f"wrote {out}"])]

@@ -15,7 +15,9 @@ from styleclip.checkpoints.loaders import (
     load_clip,
     load_encoder,
     load_generator,
+    load_identity,
     load_latent_map,
+    load_reader,
     save_generator,
 )
 from styleclip.checkpoints.native import read_network, save_network
@@ -29,7 +31,9 @@ __all__ = [
     "load_edit",
     "load_encoder",
     "load_generator",
+    "load_identity",
     "load_latent_map",
+    "load_reader",
     "read_model",
     "read_network",
     "read_weights",

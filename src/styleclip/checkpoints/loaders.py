@@ -2,18 +2,18 @@
 
   load_generator(path) -> StyleGAN2        native, rosinality or NVIDIA weights
   load_clip(path)      -> ClipEmbedder     a transformers folder, or OpenAI's state dict
-  load_encoder(path)   -> Encoder          native
+  load_encoder, load_latent_map, load_reader, load_identity          native
 Networks come back in eval mode, float32, on the CPU, with gradients off for their weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from styleclip.checkpoints import (
     clip_openai,
@@ -26,6 +26,8 @@ from styleclip.checkpoints.files import Weights, first_line, read_weights
 from styleclip.checkpoints.native import is_native, parse_network, save_network
 from styleclip.editing.latent_map import LatentMap
 from styleclip.errors import CheckpointError
+from styleclip.faces.identity import IdentityConfig, IdentityNetwork
+from styleclip.faces.reader import Reader, ReaderConfig
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.inversion.encoder import Encoder, EncoderConfig
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
     from styleclip.clip.embedder import ClipEmbedder
+
+C = TypeVar("C")
+N = TypeVar("N", bound=nn.Module)
 
 KIND = "stylegan2"
 MEAN_W_SAMPLES = 10_000  # for files without the mean w; StyleCLIP's own scripts draw 4,096
@@ -110,15 +115,43 @@ def load_encoder(path: str | Path) -> Encoder:
 
     Only files that this project wrote are read so far. Raises ``CheckpointError``.
     """
-    location = _inside_model(path, registry.ENCODER)
-    _, values, state_dict = parse_network(read_weights(location), "encoder")
+    return _native(path, registry.ENCODER, "encoder", EncoderConfig.from_dict, Encoder)
+
+
+def load_reader(path: str | Path) -> Reader:
+    """The reader of attributes of a native file, a model folder or a built-in name.
+
+    Raises ``CheckpointError``.
+    """
+    return _native(path, registry.READER, "reader", ReaderConfig.from_dict, Reader)
+
+
+def load_identity(path: str | Path) -> IdentityNetwork:
+    """The identity network of a native file, a model folder or a built-in name.
+
+    Raises ``CheckpointError``.
+    """
+    return _native(path, registry.IDENTITY, "identity", IdentityConfig.from_dict, IdentityNetwork)
+
+
+def _native(
+    path: str | Path,
+    part: str,
+    kind: str,
+    read_config: Callable[[dict[str, Any]], C],
+    build: Callable[[C], N],
+) -> N:
+    """A network that this project wrote: its config, the network, its tensors."""
+    location = _inside_model(path, part)
+    _, values, state_dict = parse_network(read_weights(location), kind)
     try:
-        config = EncoderConfig.from_dict(values)
+        config = read_config(values)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{location} has an unusable config: {error}") from error
-    encoder = Encoder(config)
-    keymap.fill(encoder, state_dict, location)
-    return encoder.eval().requires_grad_(False)
+    network = build(config)
+    keymap.fill(network, state_dict, location)
+    network.eval().requires_grad_(False)
+    return network
 
 
 def _read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:

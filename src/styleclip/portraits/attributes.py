@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-
 # Figures of different versions of the renderer, captions or tables cannot be compared.
 WORLD_VERSION = 2
 
@@ -57,6 +56,11 @@ IDENTITY: tuple[str, ...] = (
 NUISANCE: tuple[str, ...] = ("shift_x", "shift_y", "scale", "roll", "light")
 
 _INDEX = {attribute.name: index for index, attribute in enumerate(ATTRIBUTES)}
+
+
+def attribute_values(name: str) -> tuple[str, ...]:
+    """The values of an attribute, in index order. Raises KeyError for an unknown name."""
+    return ATTRIBUTES[_INDEX[name]].values
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ JOINS: dict[str, tuple[tuple[str, float], ...]] = {
     "background": (("on", 0.4), ("with", 0.35), ("against", 0.1), ("in front of", 0.15)),
 }
 
+
 @dataclass(frozen=True)
 class Opening:
     """The noun of a sentence, and what it says by itself."""
@@ -244,10 +245,18 @@ SELDOM: dict[tuple[str, str], float] = {
 }
 SIZES: tuple[float, ...] = (0.28, 0.26, 0.20, 0.12, 0.08, 0.06)  # probability of 1..6 attributes
 EMPTY = 0.04  # probability of a caption that states nothing
+LONGEST = 28  # words and commas: what the text tower can read
 
 
 def sample_caption(portrait: Portrait, rng: np.random.Generator) -> Caption:
-    """A true caption of one to six visible attributes (or, rarely, of none)."""
+    """A true caption of one to six visible attributes (or, rarely, of none), not too long."""
+    while True:
+        caption = _drawn_caption(portrait, rng)
+        if len(caption.text.replace(",", " ,").split()) <= LONGEST:
+            return caption
+
+
+def _drawn_caption(portrait: Portrait, rng: np.random.Generator) -> Caption:
     true = [o for o in OPENINGS if all(portrait.value(name) == value for name, value in o.states)]
     opening = true[_pick_index(np.array([o.weight for o in true]), rng)]
     said = {name: frozenset({value}) for name, value in opening.states}
@@ -318,7 +327,9 @@ def _parts(
 def _sentence(noun: str, parts: list[tuple[str, str]], rng: np.random.Generator) -> str:
     """ "an old person with red hair and glasses, wearing a cap": adjectives, noun, the rest."""
     parts = [
-        ("clause", f"that is {text}") if kind == "adjective" and rng.random() < 0.1 else (kind, text)
+        ("clause", f"that is {text}")
+        if kind == "adjective" and rng.random() < 0.1
+        else (kind, text)
         for kind, text in parts
     ]
     adjectives = [text for kind, text in parts if kind == "adjective"]

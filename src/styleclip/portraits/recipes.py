@@ -1,8 +1,9 @@
 """All recipes in their order, and the model folder they make.
 
-  generator  reconstruction, then the mapping    (about 60 min on one core)
+  generator  reconstruction, then the mapping
   encoder    offsets per row, on the finished generator
   clip       captions; late in the run it sees portraits that the generator redrew
+  identity   whose face it is
   reader     the judge
 Each is one command, `styleclip portraits train STAGE`; each resumes where it was stopped.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.checkpoints.native import save_network
@@ -26,15 +28,18 @@ from styleclip.checkpoints.registry import (
     DESCRIPTION,
     ENCODER,
     GENERATOR,
+    IDENTITY,
     LATENT_MAP,
     READER,
 )
 from styleclip.clip.embedder import ClipEmbedder
 from styleclip.editing.latent_map import LatentMap, measure_latent_map
 from styleclip.errors import ArgumentError
+from styleclip.faces.identity import IdentityNetwork
+from styleclip.faces.reader import Reader
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
-from styleclip.portraits.reader import Reader
+from styleclip.portraits.attributes import WORLD_VERSION
 from styleclip.portraits.train_clip import ClipRecipe, train_clip
 from styleclip.portraits.train_encoder import EncoderRecipe, train_encoder
 from styleclip.portraits.train_generator import (
@@ -43,15 +48,25 @@ from styleclip.portraits.train_generator import (
     train_mapping,
     train_reconstruction,
 )
+from styleclip.portraits.train_identity import IdentityRecipe, person_of_seed, train_identity
 from styleclip.portraits.train_reader import ReaderRecipe, train_reader
 from styleclip.portraits.training import OnStep, Renders, steps_done, stored_renders
 
-STAGES = ("generator", "encoder", "clip", "reader")
+STAGES = ("generator", "encoder", "clip", "identity", "reader")
 TRAINING_SEEDS = (0, 40_000)  # first, count
-SIZE = 64
+SIZE = 128
+IDENTITY_SIZE = 64
 NEUTRAL = "a face"
 
-Recipe = TypeVar("Recipe", GeneratorRecipe, MappingRecipe, EncoderRecipe, ClipRecipe, ReaderRecipe)
+Recipe = TypeVar(
+    "Recipe",
+    GeneratorRecipe,
+    MappingRecipe,
+    EncoderRecipe,
+    ClipRecipe,
+    IdentityRecipe,
+    ReaderRecipe,
+)
 
 
 @dataclass(frozen=True)
@@ -74,22 +89,36 @@ class Work:
         return replace(recipe, **done)
 
 
-def open_work(folder: Path, on_step: Callable[[str], OnStep], finish: bool = True) -> Work:
+def open_work(
+    folder: Path,
+    on_step: Callable[[str], OnStep],
+    finish: bool = True,
+    device: torch.device | str = "cpu",
+) -> Work:
     renders = stored_renders(folder, *TRAINING_SEEDS, SIZE, on_step("renders"))
-    return Work(folder, renders, on_step, finish)
+    return Work(folder, replace(renders, device=torch.device(device)), on_step, finish)
 
 
-def train(stage: str, folder: Path, on_step: Callable[[str], OnStep]) -> None:
-    """Run one stage, or "all", with its work in ``folder``; ``on_step(name)`` reports progress."""
+def train(
+    stage: str,
+    folder: Path,
+    on_step: Callable[[str], OnStep],
+    device: torch.device | str = "cpu",
+) -> None:
+    """Run one stage, or "all", with its work in ``folder``; ``on_step(name)`` reports progress.
+
+    Mixed precision (bfloat16) on every device.
+    """
     trained: dict[str, Callable[[Work], object]] = {
         "generator": trained_generator,
         "encoder": trained_encoder,
         "clip": trained_clip,
+        "identity": trained_identity,
         "reader": trained_reader,
     }
     if stage not in (*STAGES, "all"):
         raise ArgumentError(f"no stage is called {stage!r}: choose {', '.join(STAGES)} or all")
-    work = open_work(folder, on_step)
+    work = open_work(folder, on_step, device=device)
     for each in STAGES if stage == "all" else (stage,):
         trained[each](work)
 
@@ -105,7 +134,7 @@ def trained_generator(work: Work) -> tuple[StyleGAN2, Encoder]:
     generator, encoder = trained_reconstruction(work)
     path = work.folder / f"w-{steps_done(work.folder / 'generator.pt')}.pt"
     if path.exists():
-        w = torch.load(path, weights_only=True)
+        w = torch.load(path, weights_only=True, map_location=work.renders.device)
     else:
         w = encode_all(encoder, work.renders)
         torch.save(w, path.with_suffix(".partial"))
@@ -131,11 +160,22 @@ def trained_clip(work: Work) -> ClipEmbedder:
     @torch.no_grad()
     def redraw(images: Tensor, random: torch.Generator) -> Tensor:
         w_plus = encoder.single_w(images)[:, None].repeat(1, generator.rows, 1)
-        noise = torch.randn(w_plus.shape, generator=random)
-        return generator.synthesis(generator.affine(w_plus + 0.1 * noise)).clamp(-1, 1)
+        noise = torch.randn(w_plus.shape, generator=random).to(w_plus)
+        drawn = generator.synthesis(generator.affine(w_plus + 0.1 * noise)).clamp(-1, 1)
+        return F.avg_pool2d(drawn, drawn.shape[-1] // images.shape[-1])
 
     recipe = work.recipe(ClipRecipe(), steps="clip.pt")
     return train_clip(work.renders, recipe, work.folder / "clip.pt", work.on_step("clip"), redraw)
+
+
+def trained_identity(work: Work) -> IdentityNetwork:
+    recipe = work.recipe(IdentityRecipe(), steps="identity.pt")
+    looks = stored_renders(
+        work.folder, *TRAINING_SEEDS, IDENTITY_SIZE, work.on_step("persons"), person_of_seed,
+        "persons",
+    )  # fmt: skip
+    looks = replace(looks, device=work.renders.device)
+    return train_identity(looks, recipe, work.folder / "identity.pt", work.on_step("identity"))
 
 
 def trained_reader(work: Work) -> Reader:
@@ -164,19 +204,20 @@ def export(
     on_step: Callable[[str], OnStep],
     finish: bool = True,
     force: bool = False,
+    device: torch.device | str = "cpu",
 ) -> None:
     """Write the networks of ``folder`` as the model folder ``target``, at once or not at all.
 
     Stages are run to their ends first, unless ``finish`` is False: then they are taken as they are.
     """
     check_target(target, force)
-    work = open_work(folder, on_step, finish)
+    work = open_work(folder, on_step, finish, device)
     generator, encoder = trained_encoder(work)
-    embedder, reader = trained_clip(work), trained_reader(work)
+    embedder, identity, reader = trained_clip(work), trained_identity(work), trained_reader(work)
     latent_map = measure_latent_map(generator, embedder, on_step=on_step("latent map"))
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    write_model(partial, generator, encoder, embedder, reader, latent_map)
+    write_model(partial, generator, encoder, embedder, identity, reader, latent_map)
     for path in target.glob("*.md") if target.exists() else ():
         shutil.copy(path, partial)  # the card is written by hand
     shutil.rmtree(target, ignore_errors=True)
@@ -188,6 +229,7 @@ def write_model(
     generator: StyleGAN2,
     encoder: Encoder,
     embedder: ClipEmbedder,
+    identity: IdentityNetwork,
     reader: Reader,
     latent_map: LatentMap,
 ) -> None:
@@ -201,7 +243,12 @@ def write_model(
     save_network(
         target / ENCODER, "encoder", encoder.config.to_dict(), encoder.state_dict(), dtype=half
     )
-    save_network(target / READER, "portraits-reader", {}, reader.state_dict(), dtype=half)
+    save_network(
+        target / IDENTITY, "identity", identity.config.to_dict(), identity.state_dict(), dtype=half
+    )
+    save_network(
+        target / READER, "reader", reader.config.to_dict(), reader.state_dict(), dtype=half
+    )
     save_network(
         target / LATENT_MAP,
         "latent-map",
@@ -214,8 +261,9 @@ def write_model(
     tokenizer.save_pretrained(target / CLIP)
     description = {
         "name": "portraits",
-        "description": "procedurally drawn portraits of 64 pixels, with known attributes",
+        "description": f"procedurally drawn portraits of {SIZE} pixels, with known attributes",
         "neutral": NEUTRAL,
+        "world": WORLD_VERSION,
         "licence": "MIT",
     }
     (target / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")

@@ -119,9 +119,7 @@ def train_reconstruction(
     return averages
 
 
-def row_noise(
-    recipe: GeneratorRecipe, rows: int, random: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def row_noise(recipe: GeneratorRecipe, rows: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Noise of the shared w [B,1,D] and of each row of W+ [B,L,D]."""
     shape = (recipe.batch, rows, recipe.config.w_dim)
     shared = recipe.w_noise * torch.randn(shape[0], 1, shape[2], generator=random)

@@ -11,9 +11,18 @@ from pathlib import Path
 
 import torch
 
-from styleclip.portraits.reader import Reader
+from styleclip.faces.reader import Reader, ReaderConfig
+from styleclip.portraits.attributes import ATTRIBUTES, HIDES
 from styleclip.portraits.train_clip import augment, head_loss
 from styleclip.portraits.training import OnStep, Renders, Run, ramped_rate, set_rate, step_generator
+
+
+def reader_config() -> ReaderConfig:
+    """What the portraits' reader reads."""
+    return ReaderConfig(
+        attributes=tuple((attribute.name, attribute.values) for attribute in ATTRIBUTES),
+        hides=tuple((name, value, hidden) for (name, value), hidden in HIDES.items()),
+    )
 
 
 @dataclass(frozen=True)
@@ -31,13 +40,13 @@ def train_reader(
     device = renders.device
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        reader = Reader().train().to(device)
+        reader = Reader(reader_config()).train().to(device)
     optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=recipe.weight_decay)
 
     def one_step(step: int) -> dict[str, float]:
         random = step_generator(recipe.seed, step)
         index = torch.randint(len(renders.portraits), (recipe.batch,), generator=random)
-        images = augment(renders.batch(index, reader.size), random)
+        images = augment(renders.batch(index, reader.config.resolution), random)
         with torch.autocast(device.type, torch.bfloat16):
             logits = reader(images).float()
         loss, right = head_loss(logits, [renders.portraits[i] for i in index.tolist()])

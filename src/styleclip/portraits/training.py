@@ -56,12 +56,20 @@ class Renders:
 CHUNK = 500  # portraits that one process draws at a time
 
 
-def stored_renders(folder: Path, first: int, count: int, size: int, on_step: OnStep) -> Renders:
+def stored_renders(
+    folder: Path,
+    first: int,
+    count: int,
+    size: int,
+    on_step: OnStep,
+    portrait_of: Callable[[int], Portrait] = portrait_of_seed,
+    name: str = "renders",
+) -> Renders:
     """Renders of seeds first .. first + count - 1, drawn once and kept in ``folder``.
 
     Drawn on all cores; a kill loses what was being drawn, and the next call goes on from there.
     """
-    path = folder / f"renders-{WORLD_VERSION}-{first}-{count}-{size}.npy"
+    path = folder / f"{name}-{WORLD_VERSION}-{first}-{count}-{size}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
@@ -73,19 +81,24 @@ def stored_renders(folder: Path, first: int, count: int, size: int, on_step: OnS
         chunks = [range(i, min(i + CHUNK, count)) for i in range(0, count, CHUNK)]
         todo = [chunk for chunk in chunks if not pixels[chunk[-1]].any()]
         done = count - sum(len(chunk) for chunk in todo)
-        for chunk, drawn in zip(todo, _draw_all(todo, first, size), strict=True):
+        for chunk, drawn in zip(todo, _draw_all(todo, first, size, portrait_of), strict=True):
             pixels[chunk[0] : chunk[-1] + 1] = drawn
             done += len(chunk)
             on_step(done, count, {})
         pixels.flush()
         del pixels
         os.replace(partial, path)
-    portraits = [portrait_of_seed(seed) for seed in range(first, first + count)]
+    portraits = [portrait_of(seed) for seed in range(first, first + count)]
     return Renders(torch.from_numpy(np.load(path, mmap_mode="c")), portraits)
 
 
-def _draw_all(chunks: list[range], first: int, size: int) -> Iterator[np.ndarray]:
-    jobs = [(range(first + chunk[0], first + chunk[-1] + 1), size) for chunk in chunks]
+Job = tuple[range, int, Callable[[int], Portrait]]
+
+
+def _draw_all(
+    chunks: list[range], first: int, size: int, portrait_of: Callable[[int], Portrait]
+) -> Iterator[np.ndarray]:
+    jobs = [(range(first + c[0], first + c[-1] + 1), size, portrait_of) for c in chunks]
     workers = min(len(jobs), os.cpu_count() or 1)
     if workers < 2:
         yield from map(_draw, jobs)
@@ -94,11 +107,11 @@ def _draw_all(chunks: list[range], first: int, size: int) -> Iterator[np.ndarray
         yield from pool.map(_draw, jobs)
 
 
-def _draw(job: tuple[range, int]) -> np.ndarray:
+def _draw(job: Job) -> np.ndarray:
     from styleclip.portraits.renderer import render
 
-    seeds, size = job
-    return np.stack([render(portrait_of_seed(seed), size).transpose(2, 0, 1) for seed in seeds])
+    seeds, size, portrait_of = job
+    return np.stack([render(portrait_of(seed), size).transpose(2, 0, 1) for seed in seeds])
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Networks that look at a face: what does it show, and whose is it?"""
