@@ -7,6 +7,7 @@ It plays the part of R in StyleCLIP's identity loss (eq. 2) where no network for
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class IdentityNetwork(nn.Module):
         widths = [3, *config.widths]
         self.downs = nn.ModuleList(
             nn.Conv2d(a, b, 4, stride=2, padding=1)
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in pairwise(widths)
         )
         self.steps = nn.ModuleList(
             nn.Sequential(nn.GroupNorm(8, b), nn.SiLU(), nn.Conv2d(b, b, 3, padding=1))

@@ -1,7 +1,7 @@
 """Draw a portrait: shaded vector art of a known face, anti-aliased with skia.
 
-`render` maps a Portrait to uint8 pixels [size, size, 3] (sRGB), deterministically; `mask` says where
-a drawing depends on one attribute. Drawn in unit coordinates, back to front: background, hair
+`render` maps a Portrait to uint8 pixels [size, size, 3] (sRGB), deterministically; `mask` says
+where a drawing depends on one attribute. Drawn in unit coordinates, back to front: background, hair
 behind, clothes, neckwear, head, face, hair in front, hat, glasses, earrings. Discrete values change
 several pixels even at size 64; nuisances shift, scale and roll the figure and move the light.
 """
