@@ -14,7 +14,7 @@ import typer
 
 from styleclip.apps.console import Stopwatch, answer, pick_device, progress
 from styleclip.apps.outputs import make_folder
-from styleclip.errors import ArgumentError, StyleclipError
+from styleclip.errors import ArgumentError
 
 app = typer.Typer(
     help="The drawn portraits: pictures with known attributes, and the networks trained on them.",
@@ -118,41 +118,52 @@ def train(
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Option(help="A built-in model, or a model folder.")] = "portraits",
-    count: Annotated[int, typer.Option(min=1, max=100_000, help="Held-out portraits.")] = 100,
-    preset: Annotated[
-        str, typer.Option(help="default, paper, or both separated by a comma.")
-    ] = "default,paper",
+    count: Annotated[int, typer.Option(min=2, max=100_000, help="Pictures.")] = 200,
+    methods: Annotated[
+        str, typer.Option(help="Which rows, separated by commas; all if absent.")
+    ] = "",
+    prompts: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file of prompts instead of the committed ones; repeatable."),
+    ] = None,
+    networks: Annotated[
+        bool, typer.Option("--networks/--no-networks", help="Judge the networks as well.")
+    ] = True,
+    full: Annotated[bool, typer.Option("--full", help="Shorten no row; takes hours.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Which picture gets which prompt.")] = 0,
+    out: Annotated[
+        Path, typer.Option(help="Keeps what is done, the tables and the HTML report.")
+    ] = Path("runs/evaluation"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Forget another evaluation in that folder.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Score edits: does the wanted attribute appear, and do the others stay?"""
-    presets = [each.strip() for each in preset.split(",")]
-    if not set(presets) <= {"default", "paper"}:
-        raise ArgumentError(
-            f"there is no preset {preset!r}: choose default, paper or default,paper"
-        )
+    """Judge edits: does the wanted attribute appear, and do the others stay?"""
     where = pick_device(device)
     evaluation = _evaluation()
+    chosen: dict[str, Any] = {}
+    if methods:
+        chosen["methods"] = tuple(each.strip() for each in methods.split(","))
+    if prompts:
+        chosen["prompts"] = tuple(prompts)
+    question = evaluation.Question(
+        model=model, count=count, networks=networks, full=full, seed=seed, **chosen
+    )
+    make_folder(out)
     with progress() as bar:
-        result = evaluation.evaluate(model, count, presets, bar, where)
-    answer(result, evaluation.as_text(result).splitlines(), as_json)
+        result = evaluation.evaluate(question, out, bar, where, force)
+    lines = [*(out / "result.md").read_text(encoding="utf-8").splitlines(),
+             f"wrote {out / 'report.html'}"]  # fmt: skip
+    answer(result, lines, as_json)
 
 
 def _recipes() -> Any:
-    """``STAGES``, ``train(stage, folder, bar)``, ``export``.
-
-    export(folder, target, bar); ``bar(name) -> on_step(step, steps, figures)``.
-    """
+    """``STAGES``, ``train(stage, folder, bar, device)``, ``export(folder, target, bar, ...)``."""
     return import_module("styleclip.portraits.recipes")
 
 
 def _evaluation() -> Any:
-    """``evaluate(model, count, presets, bar, device) -> JSON``, ``as_text(result) -> str``."""
-    try:
-        return import_module("styleclip.portraits.evaluate")
-    except ModuleNotFoundError as error:
-        if error.name != "styleclip.portraits.evaluate":
-            raise
-        raise StyleclipError(
-            "portraits evaluate is not in this version: update styleclip"
-        ) from error
+    """``Question``, ``evaluate(question, folder, bar, device, force) -> JSON``."""
+    return import_module("styleclip.portraits.evaluate")

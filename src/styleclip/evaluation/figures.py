@@ -1,8 +1,8 @@
 """The statistics behind the tables: intervals, KID, Cramer's V, ranks, ROC.
 
-  interval  95 % bootstrap over groups (portraits), each with all of its values
-  KID       unbiased MMD^2 with k(x, y) = (<x, y> / F + 1)^3      (Binkowski et al., 1801.01401)
-  V         sqrt(chi^2 / (N (min(rows, columns) - 1)))            (Cramer 1946)
+interval  95 % bootstrap over groups (portraits), each with all of its values
+KID       unbiased MMD^2 with k(x, y) = (<x, y> / F + 1)^3      (Binkowski et al., 1801.01401)
+V         sqrt(chi^2 / (N (min(rows, columns) - 1)))            (Cramer 1946)
 """
 
 from __future__ import annotations

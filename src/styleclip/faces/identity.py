@@ -37,8 +37,7 @@ class IdentityNetwork(nn.Module):
         self.config = config
         widths = [3, *config.widths]
         self.downs = nn.ModuleList(
-            nn.Conv2d(a, b, 4, stride=2, padding=1)
-            for a, b in pairwise(widths)
+            nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)
         )
         self.steps = nn.ModuleList(
             nn.Sequential(nn.GroupNorm(8, b), nn.SiLU(), nn.Conv2d(b, b, 3, padding=1))

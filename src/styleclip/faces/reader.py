@@ -79,7 +79,7 @@ class Reader(nn.Module):
 
     def blocks(self, logits: Tensor) -> tuple[Tensor, ...]:
         """Logits -> one [B, values] for each attribute."""
-        return logits.split(self.sizes, dim=1)
+        return tuple(torch.split(logits, self.sizes, dim=1))
 
     @torch.no_grad()
     def read(self, images: Tensor) -> Tensor:

@@ -1,254 +1,323 @@
-"""`styleclip portraits evaluate`: what the networks of the portraits world can do.
+"""`styleclip portraits evaluate`: every figure of a model, and of the methods that edit with it.
 
-Edits: 100 renders that no training saw, inverted by the encoder, ten prompts; the reader judges.
-Networks: the reader on renders, the CLIP's zero-shot answers, the encoder's pictures.
+  renders of unseen seeds -> PNG files -> inversion -> each method's edits -> the reader's judgement
+All methods, presets and later changes go through the same pictures and prompts (`evaluation/`). A
+model folder of another world works as well if it brings a reader: its pictures are then samples of
+its generator, and what needs the truth is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from styleclip import images as files
 from styleclip.checkpoints import (
+    Model,
     load_clip,
     load_encoder,
     load_generator,
+    load_identity,
     load_latent_map,
+    load_reader,
     read_model,
+    tensors_hash,
 )
-from styleclip.checkpoints.native import read_network
-from styleclip.checkpoints.registry import CLIP, ENCODER, GENERATOR, LATENT_MAP, READER
+from styleclip.checkpoints.registry import CLIP, ENCODER, GENERATOR, IDENTITY, LATENT_MAP, READER
 from styleclip.clip.embedder import ClipEmbedder
 from styleclip.editing.edit import Edit
-from styleclip.editing.latent_map import LatentMap
+from styleclip.editing.latent_map import measure_latent_map
 from styleclip.editing.optimization import OptimizationConfig, optimize
-from styleclip.evaluation.benchmark import Task, run_task, summarize
-from styleclip.generators import Generator
-from styleclip.portraits.attributes import ATTRIBUTES, HIDES, Portrait, visible
-from styleclip.portraits.captions import attribute_phrase
-from styleclip.portraits.reader import Reader
-from styleclip.portraits.training import EVALUATION_SEED, Renders, portrait_of_seed
+from styleclip.errors import ArgumentError
+from styleclip.evaluation.prompts import JudgedPrompt, PromptFile, read_prompt_file
+from styleclip.evaluation.protocol import Judges, Pictures, Row, draw
+from styleclip.evaluation.report import commit, machine, write_report
+from styleclip.evaluation.run import Bar, evaluate_rows, open_folder, sheet_rows
+from styleclip.faces.identity import IdentityNetwork
+from styleclip.faces.reader import Reader
+from styleclip.generators.stylegan2 import StyleGAN2
+from styleclip.inversion.encoder import Encoder
+from styleclip.inversion.projection import ProjectionConfig, project
+from styleclip.portraits import networks
+from styleclip.portraits.attributes import WORLD_VERSION, Portrait
+from styleclip.portraits.renderer import render
+from styleclip.portraits.world import PortraitsWorld, held_out, to_images, truth_table
 from styleclip.prompts import PromptPair
 
-PAPER_PICTURES = 20  # of the slow preset; the table says how many edits that gave
-NAMES = [attribute.name for attribute in ATTRIBUTES]
-
-# committed before the first result; one prompt for each of ten attributes
-PROMPTS: tuple[tuple[str, str, str], ...] = (
-    ("a face with red hair", "hair_colour", "red"),
-    ("a face with curly hair", "hair_style", "curly"),
-    ("a smiling face", "expression", "smiling"),
-    ("a face with glasses", "eyewear", "glasses"),
-    ("a face with a beard", "facial_hair", "beard"),
-    ("a face wearing a beanie", "hat", "beanie"),
-    ("an old face", "age", "old"),
-    ("a face with lipstick", "lipstick", "lipstick"),
-    ("a face wearing earrings", "earrings", "earrings"),
-    ("a face with blue eyes", "eye_colour", "blue"),
-)
+PROMPTS = Path(__file__).parent / "prompts"
+FILES = ("plain", "novel", "double")
+METHODS = ("nothing", "ceiling", "optimization", "optimization-paper")
+PAPER_EDITS = 100  # of the slow preset
+RENDERS = 500  # held-out renders that judge the networks
+SAMPLES = 5_000
 
 
-def tasks(neutral: str = "a face") -> list[Task]:
-    found = []
-    for text, name, value in PROMPTS:
-        index = NAMES.index(name)
-        prompt = PromptPair(target=text, neutral=neutral)
-        found.append(Task(prompt, index, ATTRIBUTES[index].values.index(value)))
-    return found
+@dataclass(frozen=True)
+class Question:
+    """What is evaluated: how many pictures, which methods and prompts, networks or not."""
+
+    model: str = "portraits"
+    count: int = 200
+    methods: tuple[str, ...] = METHODS
+    prompts: tuple[Path, ...] = tuple(PROMPTS / f"{name}.json" for name in FILES)
+    networks: bool = True
+    full: bool = False  # no row is shortened
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.methods if name not in METHODS]
+        if unknown:
+            raise ArgumentError(
+                f"there is no method {unknown[0]!r}: choose from {', '.join(METHODS)}"
+            )
 
 
-def hidden(values: Tensor) -> Tensor:
-    """Value indices [B,A] -> bool [B,A], True where another value hides the attribute."""
-    mask = torch.zeros_like(values, dtype=torch.bool)
-    for (name, value), others in HIDES.items():
-        i = NAMES.index(name)
-        hides = values[:, i] == ATTRIBUTES[i].values.index(value)
-        for other in others:
-            mask[:, NAMES.index(other)] |= hides
-    return mask
+@dataclass(frozen=True)
+class Parts:
+    """A model's networks on one device."""
 
-
-def load_reader(path: Path) -> Reader:
-    reader = Reader()
-    reader.load_state_dict(read_network(path, "portraits-reader").state_dict)
-    return reader.eval().requires_grad_(False)
-
-
-def held_out(count: int, size: int, first: int = EVALUATION_SEED) -> Renders:
-    """Renders of seeds that no training uses."""
-    import numpy as np
-
-    from styleclip.portraits.renderer import render
-
-    portraits = [portrait_of_seed(first + i) for i in range(count)]
-    pixels = np.stack([render(portrait, size) for portrait in portraits]).transpose(0, 3, 1, 2)
-    return Renders(torch.from_numpy(pixels.copy()), portraits)
-
-
-def truth_table(portraits: Sequence[Portrait]) -> tuple[Tensor, Tensor]:
-    """Value indices [B,A] and whether each can be seen [B,A]."""
-    truth = torch.tensor([portrait.values for portrait in portraits])
-    return truth, torch.tensor([visible(portrait) for portrait in portraits])
-
-
-def accuracy(values: Tensor, truth: Tensor, seen: Tensor) -> dict[str, Any]:
-    """Share of visible attributes read correctly: each, their mean, and which is the worst."""
-    right = (values.cpu() == truth).float()
-    shares: dict[str, Any] = {n: float(right[seen[:, i], i].mean()) for i, n in enumerate(NAMES)}
-    worst = min(NAMES, key=lambda name: shares[name])
-    return {**shares, "mean": sum(shares.values()) / len(NAMES), "worst": worst}
-
-
-def zero_shot(embedder: ClipEmbedder) -> Callable[[Tensor], Tensor]:
-    """A reader made of texts: each attribute's value is the phrase nearest to the picture."""
-    blocks = [
-        embedder.embed_texts(
-            [attribute_phrase(attribute.name, value) for value in attribute.values]
-        )
-        for attribute in ATTRIBUTES
-    ]
-
-    @torch.no_grad()
-    def read(images: Tensor) -> Tensor:
-        pictures = embedder.embed_images(images)
-        return torch.stack([(pictures @ block.t()).argmax(dim=1) for block in blocks], dim=1)
-
-    return read
-
-
-@torch.no_grad()
-def inverted_images(generator: Generator, w_plus: Tensor) -> Tensor:
-    """w_plus [N,L,D] -> [N,3,H,W] in [-1,1]."""
-    parts = [generator.synthesis(style) for style in generator.affine(w_plus).split(50)]
-    return torch.cat(parts).clamp(-1, 1)
-
-
-def psnr(images: Tensor, others: Tensor) -> Tensor:
-    """dB of each picture [N]; the range is 2."""
-    error = (images - others).square().mean(dim=(1, 2, 3))
-    return 10 * torch.log10(4 / error)
-
-
-Bar = Callable[[str], Callable[[int, int, Mapping[str, float]], None]]
+    model: Model
+    generator: StyleGAN2
+    embedder: ClipEmbedder
+    encoder: Encoder | None
+    reader: Reader
+    identity: IdentityNetwork | None
+    device: torch.device
 
 
 def evaluate(
-    model: str,
-    count: int,
-    presets: Sequence[str],
+    question: Question,
+    folder: Path,
     bar: Bar,
     device: torch.device | str = "cpu",
+    force: bool = False,
 ) -> dict[str, Any]:
-    """All figures as JSON values. ``bar(name)`` reports progress."""
-    folder = read_model(model)
-    generator = load_generator(folder.file(GENERATOR)).to(device)
-    embedder = load_clip(folder.file(CLIP)).to(device)
-    encoder = load_encoder(folder.file(ENCODER)).to(device)
-    latent_map = load_latent_map(folder.file(LATENT_MAP)).to(device)
-    reader = load_reader(folder.file(READER)).to(device)
-
-    # the networks, each on portraits that no training saw
-    renders = held_out(max(count, 500), generator.resolution)
-    images = renders.batch(torch.arange(len(renders.portraits))).to(device)
-    w_plus = torch.cat([encoder(part) for part in images.split(100)])
-    redrawn = inverted_images(generator, w_plus)
-    truth, seen = truth_table(renders.portraits)
+    """All figures as JSON values; ``folder`` keeps what is done. ``bar(name)`` reports progress."""
+    prompts = [read_prompt_file(path) for path in question.prompts]
+    parts = load_parts(question.model, torch.device(device))
+    for each in prompts:
+        check_prompts(each, parts)
+    settings = {
+        "model": tensors_hash(parts.generator.state_dict()),
+        "clip": tensors_hash(parts.embedder.model.state_dict()),
+        "reader": tensors_hash(parts.reader.state_dict()),
+        "world": WORLD_VERSION if is_portraits(parts.model) else None,
+        "count": question.count,
+        "seed": question.seed,
+        "full": question.full,
+        "prompts": {
+            each.name: [[p.prompt.neutral, p.prompt.target, dict(p.targets)] for p in each.prompts]
+            for each in prompts
+        },
+    }
+    open_folder(folder, settings, force)
     result: dict[str, Any] = {
-        "model": folder.name,
-        "portraits": len(renders.portraits),
-        "reader on renders": accuracy(reader.read(images), truth, seen),
-        "reader on inversions": accuracy(reader.read(redrawn), truth, seen),
-        "clip zero-shot on renders": accuracy(zero_shot(embedder)(images), truth, seen),
-        "clip zero-shot on inversions": accuracy(zero_shot(embedder)(redrawn), truth, seen),
-        "inversion PSNR (median dB)": float(psnr(redrawn, images).median()),
+        "schema": 1,
+        "name": parts.model.name,
+        "settings": settings,
         "machine": machine(),
+        "commit": commit(),
+        "unknown_words": unknown_words(parts.embedder),
+        "networks": None,
         "edits": [],
     }
 
-    # the edits: each preset, ten prompts
-    for preset in presets:
-        config = OptimizationConfig.paper() if preset == "paper" else OptimizationConfig()
-        make_edit = editor(generator, embedder, config, latent_map)
-        pictures = min(count, PAPER_PICTURES) if preset == "paper" else count
-        on_step, outcomes, todo = bar(f"preset {preset}"), [], tasks(folder.neutral)
-        for done, task in enumerate(todo, start=1):
-            outcomes.append(
-                run_task(generator, w_plus[:pictures], task, make_edit, reader.read, hidden)
-            )
-            on_step(done, len(todo), {})
-        summary = asdict(summarize(outcomes))
-        summary["kept_per_attribute"] = dict(zip(NAMES, summary["kept_per_attribute"], strict=True))
-        per_prompt = {
-            outcome.task.prompt.target: {
-                "edits": len(outcome.success),
-                "success": float(outcome.success.float().mean()),
-                "kept": float(outcome.kept.nanmean()),
-            }
-            for outcome in outcomes
-        }
-        result["edits"].append(
-            {"preset": preset, "pictures": pictures, **summary, "prompts": per_prompt}
-        )
+    # the pictures, as files
+    portraits = held_out(question.count) if is_portraits(parts.model) else None
+    originals = written_pictures(folder, parts, portraits, question)
+    w_plus = inversions(folder, parts, originals, bar)
+    inverted = draw(parts.generator, parts.generator.affine(w_plus))
+    pictures = Pictures(
+        images=originals,
+        w_plus=w_plus,
+        inverted=inverted,
+        before=networks.in_parts(parts.reader.read, inverted),
+        truth=None if portraits is None else truth_table(portraits)[0].to(parts.device),
+    )
+    if question.networks and portraits is not None:
+        result["networks"] = network_figures(parts, originals, portraits, inverted, bar)
+
+    # the methods, one after the other
+    world = None if portraits is None else PortraitsWorld(portraits, parts.generator.resolution)
+    rows = [
+        row
+        for name in question.methods
+        if (row := method_row(name, parts, pictures, world, question)) is not None
+    ]
+    judges = Judges(parts.reader, parts.identity)
+    result["edits"] = evaluate_rows(
+        parts.generator, judges, pictures, rows, prompts, folder, world, question.seed, bar
+    )
+    sheet = sheet_rows(pictures, rows, prompts[0], folder, question.seed)
+    titles = ["picture", "inversion", *(row.name for row in rows)]
+    write_report(result, sheet, titles, folder)
     return result
 
 
-def editor(
-    generator: Generator,
-    embedder: ClipEmbedder,
-    config: OptimizationConfig,
-    latent_map: LatentMap,
-) -> Callable[[Tensor, PromptPair], Edit]:
-    """How one preset edits."""
-    return lambda w_plus, prompt: optimize(
-        generator, embedder, w_plus, prompt, config, latent_map=latent_map
+def load_parts(model: str, device: torch.device) -> Parts:
+    """All networks of a model. Raises ``CheckpointError`` if it has no reader."""
+    folder = read_model(model)
+
+    def has(name: str) -> bool:
+        return (folder.folder / name).exists()
+
+    return Parts(
+        model=folder,
+        generator=load_generator(folder.file(GENERATOR)).to(device),
+        embedder=load_clip(folder.file(CLIP)).to(device),
+        encoder=load_encoder(folder.file(ENCODER)).to(device) if has(ENCODER) else None,
+        reader=load_reader(folder.file(READER)).to(device),
+        identity=load_identity(folder.file(IDENTITY)).to(device) if has(IDENTITY) else None,
+        device=device,
     )
 
 
-def as_text(result: dict[str, Any]) -> str:
-    """The figures as Markdown."""
-    lines = [
-        f"Model {result['model']}, {result['portraits']} held-out portraits; {result['machine']}",
-        "",
-        "| figure | mean | worst attribute |",
-        "|---|---|---|",
-    ]
-    for name, value in result.items():
-        if isinstance(value, dict) and "mean" in value:
-            worst = value["worst"]
-            lines.append(f"| {name} | {value['mean']:.1%} | {worst} {value[worst]:.1%} |")
-    lines.append(f"| inversion PSNR | {result['inversion PSNR (median dB)']:.1f} dB | |")
-    lines += ["", "| preset | pictures | edits | success | others kept | worst kept | s an edit |",
-              "|---|---|---|---|---|---|---|"]  # fmt: skip
-    for row in result["edits"]:
-        kept = {k: v for k, v in row["kept_per_attribute"].items() if v == v}
-        worst = min(kept, key=lambda name: kept[name])
-        lines.append(
-            f"| {row['preset']} | {row['pictures']} | {row['edits']} | {_share(row['success'])} | "
-            f"{_share(row['kept'])} | {worst} {kept[worst]:.1%} | {row['seconds']:.2f} |"
+def is_portraits(model: Model) -> bool:
+    """Whether the renderer of this version draws the pictures that the model knows."""
+    return bool(model.extra.get("world") == WORLD_VERSION)
+
+
+def check_prompts(file: PromptFile, parts: Parts) -> None:
+    """Raise ``ArgumentError`` for a target that the reader cannot see."""
+    for prompt in file.prompts:
+        for name, value in prompt.targets.items():
+            parts.reader.index(name, value)
+
+
+def unknown_words(embedder: ClipEmbedder) -> dict[str, list[str]]:
+    """The prompts of words that were never trained, and what the user is warned of."""
+    import json
+
+    content = json.loads((PROMPTS / "unknown.json").read_text(encoding="utf-8"))
+    return {row["text"]: list(embedder.unknown_words(row["text"])) for row in content["prompts"]}
+
+
+def written_pictures(
+    folder: Path, parts: Parts, portraits: Sequence[Portrait] | None, question: Question
+) -> Tensor:
+    """The pictures as PNG files in ``folder``, read again: [N,3,H,W] in [-1,1]."""
+    place = folder / "pictures"
+    place.mkdir(exist_ok=True)
+    size = parts.generator.resolution
+    paths = [place / f"{i:04d}.png" for i in range(question.count)]
+    if not all(path.exists() for path in paths):
+        if portraits is not None:
+            drawn = to_images([render(portrait, size) for portrait in portraits])
+        else:
+            drawn = networks.sample_images(parts.generator, question.count, question.seed)
+        for path, image in zip(paths, drawn, strict=True):
+            files.save_image(path, files.to_picture(image[None]), overwrite=True)
+    opened = [files.to_tensor(files.open_picture(path), size) for path in paths]
+    return torch.cat(opened).to(parts.device)
+
+
+def inversions(folder: Path, parts: Parts, originals: Tensor, bar: Bar) -> Tensor:
+    """w_plus [N,L,D] of the pictures, as `styleclip edit` finds it; kept in ``folder``."""
+    path, on_step = folder / "inversions.pt", bar("inversions")
+    done: Tensor = torch.zeros(0, parts.generator.rows, parts.generator.config.w_dim)
+    if path.exists():
+        done = torch.load(path, weights_only=True)
+    for part in originals.split(10)[len(done) // 10 :]:
+        if parts.encoder is None:
+            found = project(parts.generator, part)
+        else:
+            with torch.no_grad():
+                start = parts.encoder(part)
+            found = project(parts.generator, part, ProjectionConfig(), start)
+        done = torch.cat([done, found.cpu()])
+        torch.save(done, path.with_suffix(".partial"))
+        os.replace(path.with_suffix(".partial"), path)
+        on_step(len(done), len(originals), {})
+    return done[: len(originals)].to(parts.device)
+
+
+def network_figures(
+    parts: Parts, originals: Tensor, portraits: Sequence[Portrait], refined: Tensor, bar: Bar
+) -> dict[str, Any]:
+    """The table of networks; the refined inversions are those of the edits."""
+    on_step, reader, generator = bar("networks"), parts.reader, parts.generator
+    renders = held_out(RENDERS)
+    data = to_images([render(portrait, generator.resolution) for portrait in renders])
+    data = data.to(parts.device)
+    samples = networks.sample_images(generator, SAMPLES)
+    on_step(1, 6, {})
+    result = {"reader": networks.reader_figures(reader, data, renders)}
+    inverted: dict[str, Tensor] = {"after refinement": refined}
+    if parts.encoder is not None:
+        w_plus = networks.in_parts(parts.encoder, data)
+        inverted["one pass"] = draw(generator, generator.affine(w_plus))
+        result["encoder"] = networks.encoder_figures(
+            reader, data, renders, {"one pass": inverted["one pass"]}
         )
-    for row in result["edits"]:
-        lines += ["", f"| {row['preset']}: prompt | edits | success | others kept |",
-                  "|---|---|---|---|"]  # fmt: skip
-        for prompt, figures in row["prompts"].items():
-            lines.append(f"| {prompt} | {figures['edits']} | {figures['success']:.1%} | "
-                         f"{figures['kept']:.1%} |")  # fmt: skip
-    return "\n".join(lines)
-
-
-def _share(figure: dict[str, float]) -> str:
-    return f"{figure['mean']:.1%} ({figure['low']:.1%} to {figure['high']:.1%})"
-
-
-def machine() -> str:
-    import os
-    import platform
-
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}"
+    on_step(2, 6, {})
+    refined_figures = networks.encoder_figures(
+        reader, originals, portraits, {"after refinement": refined}
     )
+    result["encoder"] = {**result.get("encoder", {}), **refined_figures}
+    on_step(3, 6, {})
+    result["generator"] = networks.generator_figures(
+        generator, reader, data, renders, samples, inverted.get("one pass", refined),
+        held_out(20_000, first=EXAMPLES_FIRST),
+    )  # fmt: skip
+    on_step(4, 6, {})
+    result["clip"] = networks.clip_figures(parts.embedder, reader, data, renders, samples)
+    on_step(5, 6, {})
+    if parts.identity is not None:
+        result["identity"] = networks.identity_figures(parts.identity, 250, generator.resolution)
+    on_step(6, 6, {})
+    return result
+
+
+EXAMPLES_FIRST = 3_000_000  # portraits that only count for the world's shares
+
+
+def method_row(
+    name: str, parts: Parts, pictures: Pictures, world: PortraitsWorld | None, question: Question
+) -> Row | None:
+    """How one method edits; None where it cannot be asked (no truth, no encoder)."""
+    generator = parts.generator
+    if name == "nothing":
+        still = torch.zeros_like(pictures.w_plus[:1])
+        return Row(name, lambda _, judged: Edit(name, judged.prompt, w_plus_step=still))
+    if name == "ceiling":
+        encoder = parts.encoder
+        if world is None or encoder is None:
+            return None
+
+        def redraw(index: list[int], judged: JudgedPrompt) -> Edit:
+            truth = torch.stack([world.redrawn(i, judged.targets) for i in index])
+            with torch.no_grad():
+                start = encoder(truth.to(pictures.w_plus))
+            found = project(generator, truth.to(start), ProjectionConfig(), start)
+            return Edit(name, judged.prompt, w_plus_step=found - pictures.w_plus[index])
+
+        return Row(name, redraw, limit=None if question.full else PAPER_EDITS)
+
+    paper = name == "optimization-paper"
+    config = OptimizationConfig.paper() if paper else OptimizationConfig()
+    latent_map, preparation = None, 0.0
+    if config.space == "mapped":
+        import time
+
+        path, started = parts.model.folder / LATENT_MAP, time.perf_counter()
+        if path.exists():
+            latent_map = load_latent_map(path).to(parts.device)
+        else:
+            latent_map = measure_latent_map(generator, parts.embedder)
+        preparation = time.perf_counter() - started
+
+    def find(index: list[int], judged: JudgedPrompt) -> Edit:
+        return optimize(
+            generator, parts.embedder, pictures.w_plus[index],
+            PromptPair(judged.prompt.target, judged.prompt.neutral), config,
+            latent_map=latent_map,
+        )  # fmt: skip
+
+    limit = PAPER_EDITS if paper and not question.full else None
+    return Row(name, find, preparation, limit)

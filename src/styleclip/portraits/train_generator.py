@@ -69,7 +69,8 @@ def train_reconstruction(
 ) -> tuple[StyleGAN2, Encoder]:
     """Stage 1; returns the running averages of generator and encoder."""
     device = renders.device
-    generator, encoder = (network.to(device) for network in new_networks(recipe))
+    generator, encoder = new_networks(recipe)
+    generator, encoder = generator.to(device), encoder.to(device)
     averages = copy.deepcopy(generator), copy.deepcopy(encoder)
     mapping = {id(p) for p in generator.mapping_layers.parameters()}
     drawn = [p for p in generator.parameters() if id(p) not in mapping]
@@ -148,11 +149,11 @@ class Velocity(nn.Module):
 
 
 @torch.no_grad()
-def flow(velocity: Velocity, x: Tensor, steps: int = 12) -> Tensor:
+def flow(velocity: Velocity, x: Tensor, steps: int = 8) -> Tensor:
     """Carry Gaussian x [N,D] along the flow from t = 0 to 1 (midpoint rule)."""
     h = 1.0 / steps
     for i in range(steps):
-        t = torch.full((len(x), 1), i * h)
+        t = torch.full((len(x), 1), i * h, device=x.device)
         middle = x + 0.5 * h * velocity(x, t)
         x = x + h * velocity(middle, t + 0.5 * h)
     return x
@@ -166,10 +167,10 @@ class MappingRecipe:
     flow_steps: int = 7_500
     flow_batch: int = 512
     flow_rate: float = 1e-3
-    pairs: int = 30_000
+    pairs: int = 100_000  # of z and the flow's end: fewer are learned by heart
     mapping_steps: int = 6_000
     mapping_batch: int = 256
-    mapping_rate: float = 3e-3
+    mapping_rate: float = 4e-2  # lower rates leave the edges between clusters of w soft
 
 
 def train_mapping(
@@ -182,7 +183,7 @@ def train_mapping(
     data = (w - centre) / scale
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        velocity = Velocity(w.shape[1])
+        velocity = Velocity(w.shape[1]).to(w.device)
         fresh = StyleGAN2(generator.config).mapping_layers
     generator.mapping_layers.load_state_dict(fresh.state_dict())
     average = copy.deepcopy(velocity)
@@ -192,8 +193,8 @@ def train_mapping(
         # straight paths from noise to data, each noise paired with a near datum of its batch
         random = step_generator(recipe.seed, step)
         target = data[torch.randint(len(data), (recipe.flow_batch,), generator=random)]
-        noise = torch.randn(target.shape, generator=random)
-        t = torch.rand(len(target), 1, generator=random)
+        noise = torch.randn(target.shape, generator=random).to(target)
+        t = torch.rand(len(target), 1, generator=random).to(target)
         predicted = velocity(torch.lerp(noise, target, t), t)
         loss = F.mse_loss(predicted, target - noise)
         set_rate(optimizer, ramped_rate(recipe.flow_rate, step, recipe.flow_steps, tail=0.7))
@@ -210,7 +211,7 @@ def train_mapping(
 
     # the network sees z at unit second moment, so the flow starts from there as well
     random = step_generator(recipe.seed, recipe.flow_steps + 1)
-    z = torch.randn(recipe.pairs, w.shape[1], generator=random)
+    z = torch.randn(recipe.pairs, w.shape[1], generator=random).to(w)
     ends = torch.cat([flow(average, part) for part in normalize_second_moment(z).split(4096)])
     ends = ends * scale + centre
     layers = generator.mapping_layers.requires_grad_(True)
