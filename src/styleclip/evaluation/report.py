@@ -119,8 +119,11 @@ def _prompt_lines(row: Figures) -> list[str]:
 
 def _dragged_lines(row: Figures) -> list[str]:
     ranked = sorted(row["dragged"], key=lambda each: -abs(each["more_often"]["mean"]))[:DRAGGED]
-    lines = [f"| {row['row']}, {row['file']}: asked | most dragged | factor in the world | more often |",
-             "|---|---|---|---|"]  # fmt: skip
+    title = f"{row['row']}, {row['file']}"
+    lines = [
+        f"| {title}: asked | most dragged | factor in the world | more often |",
+        "|---|---|---|---|",
+    ]
     for each in ranked:
         figure = each["more_often"]
         more, low, high = (f"{100 * figure[part]:+.1f}" for part in ("mean", "low", "high"))

@@ -141,7 +141,7 @@ def evaluate(
         truth=None if portraits is None else truth_table(portraits)[0].to(parts.device),
     )
     if question.networks and portraits is not None:
-        result["networks"] = network_figures(parts, originals, portraits, inverted, bar)
+        result["networks"] = network_figures(folder, parts, originals, portraits, inverted, bar)
 
     # the methods, one after the other
     world = None if portraits is None else PortraitsWorld(portraits, parts.generator.resolution)
@@ -238,7 +238,12 @@ def inversions(folder: Path, parts: Parts, originals: Tensor, bar: Bar) -> Tenso
 
 
 def network_figures(
-    parts: Parts, originals: Tensor, portraits: Sequence[Portrait], refined: Tensor, bar: Bar
+    folder: Path,
+    parts: Parts,
+    originals: Tensor,
+    portraits: Sequence[Portrait],
+    refined: Tensor,
+    bar: Bar,
 ) -> dict[str, Any]:
     """The table of networks; the refined inversions are those of the edits."""
     on_step, reader, generator = bar("networks"), parts.reader, parts.generator
@@ -246,6 +251,7 @@ def network_figures(
     data = to_images([render(portrait, generator.resolution) for portrait in renders])
     data = data.to(parts.device)
     samples = networks.sample_images(generator, SAMPLES)
+    write_blind_pairs(folder, samples, data)
     on_step(1, 6, {})
     result = {"reader": networks.reader_figures(reader, data, renders)}
     inverted: dict[str, Tensor] = {"after refinement": refined}
@@ -272,6 +278,18 @@ def network_figures(
         result["identity"] = networks.identity_figures(parts.identity, 250, generator.resolution)
     on_step(6, 6, {})
     return result
+
+
+def write_blind_pairs(folder: Path, samples: Tensor, renders: Tensor, count: int = 32) -> None:
+    """``blind-pairs.png`` for somebody who does not know, ``blind-answers.json`` for afterwards."""
+    import json
+
+    pairs, answers = networks.blind_pairs(samples[-count:], renders[-count:])
+    rows = [torch.cat(pairs[i : i + 4], dim=2) for i in range(0, len(pairs), 4)]
+    whole = torch.cat([row for row in rows if row.shape[2] == rows[0].shape[2]], dim=1)
+    files.save_image(folder / "blind-pairs.png", files.to_picture(whole[None]), overwrite=True)
+    text = json.dumps({"sample is on the": answers}, indent=1)
+    (folder / "blind-answers.json").write_text(text + "\n", encoding="utf-8")
 
 
 EXAMPLES_FIRST = 3_000_000  # portraits that only count for the world's shares

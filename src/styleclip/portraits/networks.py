@@ -268,3 +268,18 @@ def _association_gaps(read: Tensor, visible: Tensor, truth: Tensor, seen: Tensor
     worst = max(rows, key=lambda row: abs(row["samples"] - row["data"]))  # type: ignore[operator]
     gap = abs(worst["samples"] - worst["data"])  # type: ignore[operator]
     return {"worst": worst["pair"], "worst_gap": gap, "pairs": rows}
+
+
+def blind_pairs(samples: Tensor, renders: Tensor, seed: int = 0) -> tuple[list[Tensor], list[str]]:
+    """Pairs of a sample and a render [3,H,W] side by side, and on which side the sample is.
+
+    Shown to somebody who does not know the answers, they say how well samples pass for renders:
+    half right is a guess.
+    """
+    random = torch.Generator().manual_seed(seed)
+    left = torch.rand(len(samples), generator=random) < 0.5
+    pairs = [
+        torch.cat([sample, render] if first else [render, sample], dim=2)
+        for sample, render, first in zip(samples, renders, left.tolist(), strict=True)
+    ]
+    return pairs, ["left" if first else "right" for first in left.tolist()]
