@@ -1,11 +1,19 @@
-"""The portraits world: sampling, truth of captions, and what a change of attribute draws."""
+"""The portraits world: sampling, truth of captions, what a change draws, and the prompt files."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+
+import styleclip
+from styleclip.evaluation.prompts import read_prompt_file
 
 from styleclip.portraits.attributes import (
     ATTRIBUTES,
@@ -14,28 +22,44 @@ from styleclip.portraits.attributes import (
     IDENTITY,
     NUISANCE,
     Portrait,
+    attribute_values,
     sample_portrait,
     visible,
 )
 from styleclip.portraits.captions import (
+    LONGEST,
     PHRASES,
     VOCABULARY,
+    Caption,
     attribute_phrase,
     sample_caption,
 )
 
 NAMES = [attribute.name for attribute in ATTRIBUTES]
-PLAIN = Portrait(values=(1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 1))
+PLAIN = Portrait(values=(1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 1))
 PAIRS = [
     (attribute.name, first, second)
     for attribute in ATTRIBUTES
     for first, second in zip(attribute.values, attribute.values[1:], strict=False)
 ]
+PROMPTS = Path(styleclip.__file__).parent / "portraits" / "prompts"
 
 
 def portraits(count: int, seed: int = 0) -> list[Portrait]:
     rng = np.random.default_rng(seed)
     return [sample_portrait(rng) for _ in range(count)]
+
+
+def showing(**values: str) -> Portrait:
+    """A middling portrait with these values."""
+    return PLAIN.replaced(**values)
+
+
+@pytest.fixture(scope="module")
+def told() -> list[tuple[Portrait, Caption]]:
+    """Many portraits, each with a caption."""
+    rng = np.random.default_rng(1)
+    return [(portrait, sample_caption(portrait, rng)) for portrait in portraits(20_000, seed=1)]
 
 
 def changed_pixels(first: Portrait, second: Portrait) -> int:
@@ -82,7 +106,10 @@ def test_correlations_show() -> None:
     assert old > 3 * young > 0
     bearded, bare = (share("lipstick", "lipstick", "facial_hair", f) for f in ("beard", "none"))
     assert 0 < bearded < 0.5 * bare
-    assert share("hat", "none", "hair_style", "mohawk") == 1.0
+    # weights .70, .15 x .3, .15 x .3
+    assert share("hat", "none", "hair_style", "mohawk") == pytest.approx(0.70 / 0.79, abs=0.04)
+    warm, bare = (share("neckwear", "scarf", "hat", hat) for hat in ("beanie", "none"))
+    assert warm > 1.5 * bare > 0
 
 
 def test_replaced_changes_one_value_and_teaches() -> None:
@@ -104,12 +131,12 @@ def test_visible_follows_what_hides() -> None:
     ]
 
 
-def test_captions_are_true_visible_and_in_the_vocabulary() -> None:
-    rng = np.random.default_rng(1)
+def test_captions_are_true_visible_and_in_the_vocabulary(
+    told: list[tuple[Portrait, Caption]],
+) -> None:
     words: Counter[str] = Counter()
     sizes: Counter[int] = Counter()
-    for portrait in portraits(6000, seed=1):
-        caption = sample_caption(portrait, rng)
+    for portrait, caption in told:
         assert caption.holds(portrait), (caption, portrait)
         seen = {name for name, shown in zip(NAMES, visible(portrait), strict=True) if shown}
         assert set(caption.states) <= seen
@@ -118,9 +145,40 @@ def test_captions_are_true_visible_and_in_the_vocabulary() -> None:
         words.update(caption.text.replace(",", "").split())
         sizes[len(caption.states)] += 1
     assert set(words) == set(VOCABULARY)
-    assert not {"ginger", "woman", "man"} & set(VOCABULARY)
-    assert max(sizes) <= 6 and 0.02 < sizes[0] / 6000 < 0.06
-    assert sizes[1] + sizes[2] + sizes[3] > 0.75 * 6000
+    assert not {"ginger", "hipster"} & set(VOCABULARY)
+    # six attributes, and what the noun says
+    assert max(sizes) == 7 and 0.02 < sizes[0] / len(told) < 0.06
+    assert sizes[1] + sizes[2] + sizes[3] > 0.7 * len(told)
+
+
+@pytest.mark.parametrize(
+    ("nouns", "name", "never"),
+    [({"woman", "lady"}, "facial_hair", "beard"), ({"man", "guy"}, "lipstick", "lipstick")],
+)
+def test_a_noun_states_what_it_excludes(
+    told: list[tuple[Portrait, Caption]], nouns: set[str], name: str, never: str
+) -> None:
+    said = [(p, c) for p, c in told if nouns & set(c.text.split())]
+    assert len(said) > 0.05 * len(told)
+    for portrait, caption in said:
+        assert caption.states[name] == {"none"}
+        assert not caption.holds(portrait.replaced(**{name: never}))
+
+
+def test_the_longest_caption_is_as_long_as_may_be(told: list[tuple[Portrait, Caption]]) -> None:
+    lengths = [len(caption.text.replace(",", " ,").split()) for _, caption in told]
+    assert max(lengths) == LONGEST
+
+
+def test_articles_fit_their_words(told: list[tuple[Portrait, Caption]]) -> None:
+    counted = 0
+    for _, caption in told:
+        words = caption.text.replace(",", "").split()
+        for article, word in zip(words, words[1:], strict=False):
+            if article in ("a", "an"):
+                assert article == ("an" if word[0] in "aeiou" else "a"), caption.text
+                counted += article == "an"
+    assert counted > 100
 
 
 def test_captions_are_a_function_of_the_seed() -> None:
@@ -171,6 +229,16 @@ def test_every_change_of_value_shows(name: str, first: str, second: str) -> None
         assert changed_pixels(*pair) >= LEAST.get(name, 40)
 
 
+@pytest.mark.parametrize(("first", "second"), list(combinations(attribute_values("neckwear"), 2)))
+def test_neckwear_can_be_told_apart_on_all_clothes(first: str, second: str) -> None:
+    pytest.importorskip("skia")
+    for clothes in attribute_values("clothes"):
+        for covered in ({}, {"hair_style": "long"}, {"facial_hair": "beard"}):
+            portrait = showing(clothes=clothes, **covered)
+            pair = (portrait.replaced(neckwear=value) for value in (first, second))
+            assert changed_pixels(*pair) >= 30, (clothes, covered)
+
+
 def test_hidden_values_leave_the_pixels_alone() -> None:
     pytest.importorskip("skia")
     bald = PLAIN.replaced(hair_style="bald", facial_hair="beard")
@@ -190,3 +258,162 @@ def test_identity_moves_pixels_moderately(trait: int) -> None:
         for end in (-1.0, 1.0)
     )
     assert 10 <= changed_pixels(low, high) <= 600
+
+
+# --- masks --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("hair_colour", "red"), ("hat", "beanie"), ("eyewear", "sunglasses"), ("background", "green"),
+     ("age", "old"), ("neckwear", "scarf"), ("lipstick", "lipstick")],
+)  # fmt: skip
+def test_a_mask_is_where_two_drawings_differ(name: str, value: str) -> None:
+    pytest.importorskip("skia")
+    from styleclip.portraits.renderer import mask, render
+
+    for portrait in [PLAIN, *portraits(3, seed=6)]:
+        portrait = portrait.replaced(hair_style="long")
+        drawn, other = (
+            render(each, 64).astype(int) for each in (portrait, portrait.replaced(**{name: value}))
+        )
+        inside = mask(portrait, name, value, 64)
+        assert inside.shape == (64, 64) and inside.dtype == bool
+        assert inside.any() == (portrait.value(name) != value)
+        # two levels of 255 are the rounding of the shades
+        assert np.abs(drawn - other)[~inside].max(initial=0) <= 2
+        assert np.abs(drawn - other).max(axis=2)[inside].min(initial=255) > 2
+
+
+def test_a_mask_without_a_value_covers_every_value() -> None:
+    pytest.importorskip("skia")
+    from styleclip.portraits.renderer import mask
+
+    for name in ("hat", "expression"):
+        values = [mask(PLAIN, name, value, 64) for value in attribute_values(name)]
+        np.testing.assert_array_equal(mask(PLAIN, name, size=64), np.logical_or.reduce(values))
+
+
+def test_masks_lie_where_their_attribute_is_drawn() -> None:
+    pytest.importorskip("skia")
+    from styleclip.portraits.renderer import mask
+
+    assert not mask(PLAIN, "clothes", size=64)[:32].any()
+    assert not mask(PLAIN, "eye_colour", size=64)[40:].any()
+    assert not mask(PLAIN, "lipstick", size=64)[:32].any()
+    behind = mask(PLAIN, "background", size=64)
+    assert behind[2, 2] and behind[2, 61] and not behind[36, 32]
+
+
+def test_the_mask_of_what_is_hidden_is_empty() -> None:
+    pytest.importorskip("skia")
+    from styleclip.portraits.renderer import mask
+
+    assert not mask(showing(hair_style="bald", facial_hair="beard"), "hair_colour", size=64).any()
+    assert not mask(showing(eyewear="sunglasses"), "eye_colour", size=64).any()
+
+
+def test_a_mask_of_unknown_names_teaches() -> None:
+    pytest.importorskip("skia")
+    from styleclip.portraits.renderer import mask
+
+    with pytest.raises(KeyError, match="shoes"):
+        mask(PLAIN, "shoes")
+    with pytest.raises(ValueError, match=r"purple.*choose one of"):
+        mask(PLAIN, "hair_colour", "purple")
+
+
+# --- the world as an evaluation sees it ----------------------------------------
+
+
+def test_the_truth_can_be_drawn_again() -> None:
+    pytest.importorskip("skia")
+    from styleclip.portraits.renderer import mask, render
+    from styleclip.portraits.world import PortraitsWorld
+
+    people = portraits(3, seed=4)
+    world = PortraitsWorld(people, 32)
+    targets = {"hat": "cap", "lipstick": "lipstick"}
+    redrawn = world.redrawn(1, targets)
+    pixels = ((redrawn + 1) * 127.5).round().permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(pixels, render(people[1].replaced(**targets), 32))
+    region = world.region(1, targets)
+    expected = mask(people[1], "hat", size=32) | mask(people[1], "lipstick", size=32)
+    assert region.dtype == torch.bool and np.array_equal(region.numpy(), expected)
+    assert len(world.correlations) == len(CORRELATIONS)
+    assert (("age", "old"), ("hair_colour", "grey"), 11.0) in world.correlations
+
+
+@pytest.mark.parametrize("targets", [{"hat": "beanie", "age": "old"}, {"hair_colour": "red"}])
+def test_examples_show_what_is_asked(
+    targets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from styleclip.portraits import world as world_module
+
+    drawn: list[Portrait] = []
+
+    def render(portrait: Portrait, size: int) -> np.ndarray:
+        drawn.append(portrait)
+        return np.zeros((size, size, 3), np.uint8)
+
+    monkeypatch.setattr(world_module, "render", render)
+    world = world_module.PortraitsWorld([], 8)
+    assert world.examples(targets, 30, seed=1).shape == (30, 3, 8, 8)
+    world.examples(targets, 30, seed=2)
+    assert len(set(drawn)) == 60  # other seeds, other people
+    for portrait in drawn:
+        seen = dict(zip(NAMES, visible(portrait), strict=True))
+        assert all(portrait.value(name) == value for name, value in targets.items())
+        assert all(seen[name] for name in targets)
+
+
+# --- the committed prompts ------------------------------------------------------
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    return json.loads((PROMPTS / f"{name}.json").read_text(encoding="utf-8"))["prompts"]
+
+
+def words_of(text: str) -> set[str]:
+    return set(text.replace(",", " ").split())
+
+
+@pytest.mark.parametrize(("name", "targets"), [("plain", 1), ("novel", 1), ("double", 2)])
+def test_prompts_ask_in_known_words_for_what_can_be_drawn(name: str, targets: int) -> None:
+    file = read_prompt_file(PROMPTS / f"{name}.json")
+    texts = [each.prompt.target for each in file.prompts]
+    assert len(set(texts)) == len(texts)
+    for each in file.prompts:
+        assert words_of(each.prompt.target) | words_of(each.prompt.neutral) <= set(VOCABULARY)
+        assert len(each.targets) == targets
+        # the values exist, and can be seen together
+        wanted = PLAIN.replaced(**each.targets)
+        seen = dict(zip(NAMES, visible(wanted), strict=True))
+        assert all(seen[asked] for asked in each.targets), each
+
+
+def test_plain_prompts_are_twenty_over_ten_attributes() -> None:
+    asked = Counter(name for row in rows_of("plain") for name in row["targets"])
+    assert sum(asked.values()) == 20 and len(asked) >= 10
+    assert asked["background"] + asked["clothes"] <= 2
+
+
+def test_novel_prompts_are_worded_as_no_caption_is(told: list[tuple[Portrait, Caption]]) -> None:
+    rows = rows_of("novel")
+    assert len(rows) == 20
+    captions = "\n".join(caption.text for _, caption in told)
+    for row in rows:
+        assert row["new"] in row["text"]
+        assert row["new"] not in captions, row
+    assert not {row["text"] for row in rows} & {row["text"] for row in rows_of("plain")}
+
+
+def test_double_prompts_are_ten() -> None:
+    assert len(rows_of("double")) == 10
+
+
+def test_unknown_prompts_name_the_words_that_no_caption_has() -> None:
+    rows = rows_of("unknown")
+    assert rows
+    for row in rows:
+        assert row["unknown"] == [w for w in row["text"].split() if w not in VOCABULARY] != []

@@ -1,6 +1,6 @@
 """All recipes in their order, and the model folder they make.
 
-  generator  reconstruction, then the mapping
+  generator  reconstruction, the mapping, and a critic for texture
   encoder    offsets per row, on the finished generator
   clip       captions; late in the run it sees portraits that the generator redrew
   identity   whose face it is
@@ -50,6 +50,7 @@ from styleclip.portraits.train_generator import (
 )
 from styleclip.portraits.train_identity import IdentityRecipe, person_of_seed, train_identity
 from styleclip.portraits.train_reader import ReaderRecipe, train_reader
+from styleclip.portraits.train_sharpen import SharpenRecipe, train_sharpen
 from styleclip.portraits.training import OnStep, Renders, steps_done, stored_renders
 
 STAGES = ("generator", "encoder", "clip", "identity", "reader")
@@ -62,6 +63,7 @@ Recipe = TypeVar(
     "Recipe",
     GeneratorRecipe,
     MappingRecipe,
+    SharpenRecipe,
     EncoderRecipe,
     ClipRecipe,
     IdentityRecipe,
@@ -142,7 +144,12 @@ def trained_generator(work: Work) -> tuple[StyleGAN2, Encoder]:
     recipe = work.recipe(MappingRecipe(), flow_steps="flow.pt", mapping_steps="mapping.pt")
     path = work.folder / "mapping.pt"
     generator = train_mapping(generator, w, recipe, path, work.on_step("mapping"))
-    return generator.eval().requires_grad_(False), encoder
+    sharpen = work.recipe(SharpenRecipe(), steps="sharpen.pt")
+    path = work.folder / "sharpen.pt"
+    generator = train_sharpen(
+        generator, encoder, work.renders, sharpen, path, work.on_step("sharpen")
+    )
+    return generator, encoder
 
 
 def trained_encoder(work: Work) -> tuple[StyleGAN2, Encoder]:
