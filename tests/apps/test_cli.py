@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import styleclip
 from styleclip import images
+from styleclip.portraits.evaluate import Question
 from tests.apps.running import PROMPT, Run, files
 
 # What it does
@@ -214,7 +216,9 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "showing nothing": (["show", "none.png"], "there is no file"),
     "out without replay": (["show", "me.jpg", "--out", "a.png"], "--replay"),
     "unknown stage": (["portraits", "train", "nonsense"], "there is no stage 'nonsense'"),
-    "unknown evaluation": (["portraits", "evaluate", "--preset", "best"], "preset 'best'"),
+    "as it is without out": (["portraits", "train", "all", "--as-is"], "name a folder there"),
+    "unknown method": (["portraits", "evaluate", "--methods", "best"], "no method 'best'"),
+    "one picture": (["portraits", "evaluate", "--count", "1"], "--count"),
 }
 
 
@@ -309,10 +313,38 @@ def test_portraits_render(run: Run) -> None:
 
 
 def test_portraits_train_calls_the_recipe(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(stage: str, folder: Path, bar: Callable[[str], Callable[..., None]]) -> None:
+    def train(
+        stage: str, folder: Path, bar: Callable[[str], Callable[..., None]], device: torch.device
+    ) -> None:
         bar(stage)(1, 2, {"loss": 0.5})
-        (folder / "done").touch()
+        (folder / "done").write_text(str(device))
 
     monkeypatch.setattr("styleclip.portraits.recipes.train", train)
-    run("portraits", "train", "clip", "--folder", "work", "--json", model=False)
-    assert run.json()["stage"] == "clip" and Path("work/done").exists()
+    run("portraits", "train", "clip", "--folder", "work", "--device", "cpu", "--json", model=False)
+    assert run.json()["stage"] == "clip" and Path("work/done").read_text() == "cpu"
+
+
+def test_portraits_evaluate_asks_its_question(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def evaluate(question: object, folder: Path, bar: object, *rest: object) -> dict[str, int]:
+        asked.append((question, folder, *rest))
+        (folder / "result.md").write_text("| a table |")
+        return {"schema": 1}
+
+    monkeypatch.setattr("styleclip.portraits.evaluate.evaluate", evaluate)
+    words = ["portraits", "evaluate", "--device", "cpu"]
+    run(*words, "--out", "work", "--json", model=False)
+    assert run.json() == {"schema": 1} and Path("work").is_dir()
+    assert asked == [(Question(), Path("work"), torch.device("cpu"), False)]
+
+    run(*words, "--model", "mine", "--count", "5", "--methods", "nothing, optimization",
+        "--prompts", "a.json", "--prompts", "b.json", "--no-networks", "--full", "--seed", "3",
+        "--out", "work", "--force", model=False)  # fmt: skip
+    question, _, _, force = asked[1]
+    assert force is True
+    assert question == Question(
+        model="mine", count=5, methods=("nothing", "optimization"),
+        prompts=(Path("a.json"), Path("b.json")), networks=False, full=True, seed=3,
+    )  # fmt: skip
+    assert "| a table |" in run.out and "wrote work/report.html" in run.out

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,13 +17,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from styleclip.faces.identity import IdentityConfig
+from styleclip.faces.reader import Reader
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.portraits import train_generator as recipe_of_generator
 from styleclip.portraits import training
 from styleclip.portraits.attributes import ATTRIBUTES, Portrait, sample_portrait, visible
-from styleclip.portraits.captions import VOCABULARY, Caption, sample_caption
-from styleclip.portraits.evaluate import hidden
-from styleclip.portraits.reader import Reader
+from styleclip.portraits.captions import LONGEST, VOCABULARY, Caption, sample_caption
 from styleclip.portraits.train_clip import (
     CONTEXT,
     ClipRecipe,
@@ -40,7 +44,15 @@ from styleclip.portraits.train_generator import (
     train_mapping,
     train_reconstruction,
 )
-from styleclip.portraits.train_reader import ReaderRecipe, train_reader
+from styleclip.portraits.train_identity import (
+    LOOKS,
+    IdentityRecipe,
+    pair_loss,
+    person_of_seed,
+    train_identity,
+)
+from styleclip.portraits.train_reader import ReaderRecipe, reader_config, train_reader
+from styleclip.portraits.train_sharpen import SharpenRecipe, train_sharpen
 from styleclip.portraits.training import (
     OnStep,
     Renders,
@@ -48,16 +60,21 @@ from styleclip.portraits.training import (
     portrait_of_seed,
     ramped_rate,
     step_generator,
+    stored_renders,
     update_average,
 )
 
 GENERATOR = GeneratorRecipe(
-    config=StyleGAN2Config(64, (4, 4, 4, 3, 2), w_dim=8, z_dim=8, mapping_layers=2),
+    config=StyleGAN2Config(128, (4, 4, 4, 3, 2, 2), w_dim=8, z_dim=8, mapping_layers=2),
     steps=4,
+    full_from=0.5,
     batch=2,
 )
 MAPPING = MappingRecipe(
     flow_steps=3, flow_batch=8, pairs=20, mapping_steps=3, mapping_batch=8
+)  # fmt: skip
+SHARPEN = SharpenRecipe(
+    steps=4, batch=2, critic_widths=(4, 8), critic_alone=1, penalty_every=2
 )  # fmt: skip
 CLIP = ClipRecipe(
     image_size=32, steps=4, batch=8, redraw_from=0.5, embedding=16, vision_width=32,
@@ -98,7 +115,7 @@ def tensors(*modules: nn.Module) -> dict[str, Tensor]:
 
 
 def reconstruction(folder: Path, on_step: OnStep) -> dict[str, Tensor]:
-    return tensors(*train_reconstruction(noise(64), GENERATOR, folder / "g.pt", on_step))
+    return tensors(*train_reconstruction(noise(128), GENERATOR, folder / "g.pt", on_step))
 
 
 def mapping(folder: Path, on_step: OnStep) -> dict[str, Tensor]:
@@ -107,11 +124,17 @@ def mapping(folder: Path, on_step: OnStep) -> dict[str, Tensor]:
     return tensors(train_mapping(generator, w, MAPPING, folder / "mapping.pt", on_step))
 
 
+def sharpening(folder: Path, on_step: OnStep) -> dict[str, Tensor]:
+    networks = new_networks(GENERATOR)
+    path = folder / "sharpen.pt"
+    return tensors(train_sharpen(*networks, noise(128), SHARPEN, path, on_step))
+
+
 def encoder(folder: Path, on_step: OnStep) -> dict[str, Tensor]:
     generator, start = new_networks(GENERATOR)
     recipe = EncoderRecipe(steps=4, batch=4)
     return tensors(
-        train_encoder(generator, start, noise(64), recipe, folder / "encoder.pt", on_step)
+        train_encoder(generator, start, noise(128), recipe, folder / "encoder.pt", on_step)
     )
 
 
@@ -120,6 +143,13 @@ def clip(folder: Path, on_step: OnStep) -> dict[str, Tensor]:
         return (images + 0.1 * torch.randn(images.shape, generator=random)).clamp(-1, 1)
 
     return tensors(train_clip(noise(32), CLIP, folder / "clip.pt", on_step, redraw).model)
+
+
+def identity(folder: Path, on_step: OnStep) -> dict[str, Tensor]:
+    config = IdentityConfig(32, widths=(8, 8), embedding=4)
+    recipe = IdentityRecipe(config=config, steps=4, batch=4)
+    looks = noise(64, 5 * LOOKS)
+    return tensors(train_identity(looks, recipe, folder / "identity.pt", on_step))
 
 
 def reader(folder: Path, on_step: OnStep) -> dict[str, Tensor]:
@@ -132,8 +162,10 @@ TRAININGS: dict[str, tuple[Callable[[Path, OnStep], dict[str, Tensor]], tuple[in
     "reconstruction": (reconstruction, (3,), 4),
     "mapping, killed in the flow": (mapping, (2,), 6),
     "mapping, killed after it": (mapping, (5,), 6),
+    "sharpening": (sharpening, (3,), 4),
     "encoder": (encoder, (3,), 4),
     "clip": (clip, (2, 4), 4),
+    "identity": (identity, (3,), 4),
     "reader": (reader, (3,), 4),
 }
 
@@ -199,8 +231,44 @@ def test_training_changes_what_it_trains_and_nothing_else(tmp_path: Path) -> Non
     after = reconstruction(tmp_path, silent)
     assert torch.equal(state, torch.get_rng_state())
     changed = {key for key, tensor in after.items() if not torch.equal(tensor, before[key])}
-    assert {"0.const", "0.blocks.4.rgb.weight", "1.to_w.weight"} <= changed
+    assert {"0.const", "0.blocks.4.rgb.weight", "0.blocks.5.rgb.weight", "1.to_w.weight"} <= changed
     assert not any("mapping_layers" in key or "noise" in key for key in changed)
+
+
+def test_the_last_block_rests_while_half_the_resolution_is_trained(tmp_path: Path) -> None:
+    before = tensors(*new_networks(GENERATOR))
+    half = replace(GENERATOR, full_from=1.0, steps=2)
+    after = tensors(*train_reconstruction(noise(128), half, tmp_path / "g.pt", silent))
+    changed = {key for key, tensor in after.items() if not torch.equal(tensor, before[key])}
+    assert "0.blocks.4.rgb.weight" in changed
+    assert not any(key.startswith("0.blocks.5") for key in changed)
+
+
+def test_sharpening_changes_what_is_drawn_and_nothing_else(tmp_path: Path) -> None:
+    generator, start = new_networks(GENERATOR)
+    before = tensors(generator, start)
+    path = tmp_path / "sharpen.pt"
+    sharpened = train_sharpen(generator, start, noise(128), SHARPEN, path, silent)
+    after = tensors(sharpened, start)
+    changed = {key for key, tensor in after.items() if not torch.equal(tensor, before[key])}
+    assert {"0.const", "0.blocks.5.rgb.weight"} <= changed
+    assert not any("mapping" in key or "w_average" in key or "noise" in key for key in changed)
+    assert not any(key.startswith("1.") for key in changed)
+    # the generator that came is another one
+    assert all(torch.equal(tensor, before[f"0.{name}"])
+               for name, tensor in generator.state_dict().items())  # fmt: skip
+
+
+def test_the_encoder_can_be_trained_after_the_sharpening(tmp_path: Path) -> None:
+    generator, start = new_networks(GENERATOR)
+    path = tmp_path / "sharpen.pt"
+    sharpened = train_sharpen(generator, start, noise(128), replace(SHARPEN, steps=1), path, silent)
+    before = tensors(start)
+    recipe = EncoderRecipe(steps=2, batch=4)
+    trained = train_encoder(
+        sharpened, start, noise(128), recipe, tmp_path / "encoder.pt", silent
+    )  # fmt: skip
+    assert any(not torch.equal(tensor, before[key]) for key, tensor in tensors(trained).items())
 
 
 # --- checkpoints --------------------------------------------------------------
@@ -259,6 +327,52 @@ def test_a_checkpoint_is_saved_when_it_is_time_and_at_the_end(
     assert saved == [3, 6, 9, 10]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_finishes_its_step_and_saves_it(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    steps: list[int] = []
+
+    def stop(step: int, steps_: int, figures: Mapping[str, float]) -> None:
+        steps.append(step)
+        if step == 2:
+            os.kill(os.getpid(), number)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        run = new_run(tmp_path / "run.pt")
+        torch.manual_seed(1)
+        whole = new_run(tmp_path / "whole.pt")
+    with pytest.raises(KeyboardInterrupt):
+        run.train(5, one_step_of(run), stop)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert training.steps_done(run.path) == 2
+
+    again = new_run(run.path)
+    again.train(5, one_step_of(again), lambda step, steps_, figures: steps.append(step))
+    assert steps == [1, 2, 3, 4, 5]  # nothing lost, nothing done twice
+    whole.train(5, one_step_of(whole), silent)
+    assert torch.equal(again.modules["net"].weight, whole.modules["net"].weight)
+
+
+def test_a_bug_in_a_step_restores_the_handlers(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    run = new_run(tmp_path / "run.pt")
+    with pytest.raises(ZeroDivisionError):
+        run.train(5, lambda step: {"loss": 1 / step}, silent)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not run.path.exists()
+
+
+def test_a_run_in_a_thread_leaves_signals_alone(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run.pt")
+    thread = threading.Thread(target=run.train, args=(2, one_step_of(run), silent))
+    thread.start()
+    thread.join()
+    assert training.steps_done(run.path) == 2
+
+
 def test_optimizer_state_is_restored(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run.pt")
     run.train(3, one_step_of(run), silent)
@@ -307,9 +421,87 @@ def test_stored_pictures_become_batches() -> None:
     torch.testing.assert_close(levels[2], renders.images[0].float(), rtol=0, atol=1e-4)
 
 
+def test_smaller_batches_are_means_of_blocks_of_pixels() -> None:
+    renders = noise(8)
+    index = torch.tensor([1, 5])
+    whole, small = renders.batch(index), renders.batch(index, 2)
+    assert small.shape == (2, 3, 2, 2)
+    for i in range(2):
+        for j in range(2):
+            block = whole[:, :, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4]
+            torch.testing.assert_close(small[:, :, i, j], block.mean(dim=(2, 3)))
+    for size in (8, 16):  # never enlarged
+        assert torch.equal(renders.batch(index, size), whole)
+
+
+def test_drawing_goes_on_where_it_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[int]] = []
+    done: list[tuple[int, int]] = []
+    killed = False
+
+    def draw(job: training.Job) -> np.ndarray:
+        nonlocal killed
+        seeds, size, _ = job
+        if drawn and not killed:
+            killed = True
+            raise Killed
+        drawn.append(list(seeds))
+        return np.stack([np.full((3, size, size), seed, np.uint8) for seed in seeds])
+
+    monkeypatch.setattr(training, "CHUNK", 2)
+    monkeypatch.setattr(training, "_draw", draw)
+    monkeypatch.setattr(training.os, "cpu_count", lambda: 1)  # in this process
+    with pytest.raises(Killed):
+        stored_renders(tmp_path, 7, 5, 4, silent)
+    (partial,) = tmp_path.iterdir()
+    # the first picture of the second chunk arrived as well, its second did not
+    pixels = np.load(partial, mmap_mode="r+")
+    assert pixels[:2].tolist() == np.stack([np.full((3, 4, 4), n) for n in (7, 8)]).tolist()
+    pixels[2] = 77
+    pixels.flush()
+
+    def report(step: int, steps: int, figures: Mapping[str, float]) -> None:
+        done.append((step, steps))
+
+    renders = stored_renders(tmp_path, 7, 5, 4, report)
+    assert drawn == [[7, 8], [9, 10], [11]]
+    assert done == [(4, 5), (5, 5)]
+    assert renders.images[:, 0, 0, 0].tolist() == [7, 8, 9, 10, 11]
+    assert renders.portraits == [portrait_of_seed(seed) for seed in range(7, 12)]
+    assert len(list(tmp_path.iterdir())) == 1 and not partial.exists()
+
+    stored_renders(tmp_path, 7, 5, 4, report)  # all there: nothing is drawn
+    assert len(drawn) == 3
+
+
+@pytest.mark.slow
+def test_drawing_on_two_cores_is_drawing_on_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("skia")
+    from styleclip.portraits.renderer import render
+
+    monkeypatch.setattr(training, "CHUNK", 2)
+    monkeypatch.setattr(training.os, "cpu_count", lambda: 2)
+    renders = stored_renders(tmp_path, 3, 5, 32, silent, person_of_seed, "persons")
+    for image, seed in zip(renders.images, range(3, 8), strict=True):
+        expected = render(person_of_seed(seed), 32).transpose(2, 0, 1)
+        np.testing.assert_array_equal(image.numpy(), expected)
+
+
 def test_a_seed_is_a_portrait() -> None:
     assert portrait_of_seed(5) == portrait_of_seed(5)
     assert len({portrait_of_seed(seed) for seed in range(100)}) == 100
+
+
+def test_looks_of_a_person_share_the_traits_and_nothing_else() -> None:
+    looks = [person_of_seed(seed) for seed in range(10 * LOOKS)]
+    assert len({look.identity for look in looks}) == 10
+    assert all(looks[i].identity == looks[i // LOOKS * LOOKS].identity for i in range(len(looks)))
+    assert len({look.nuisance for look in looks}) == len(looks)
+    assert len({look.values for look in looks}) > 30
 
 
 # --- captions and their truth -------------------------------------------------
@@ -336,9 +528,9 @@ def test_match_matrix_is_truth_as_far_as_it_shows() -> None:
     assert 0.05 < float(matrix.mean()) < 0.6
 
 
-def test_hidden_values_of_the_benchmark_are_the_worlds() -> None:
+def test_hidden_values_of_the_reader_are_the_worlds() -> None:
     people = portraits(300, seed=8)
-    found = hidden(torch.tensor([portrait.values for portrait in people]))
+    found = Reader(reader_config()).hidden(torch.tensor([portrait.values for portrait in people]))
     expected = torch.tensor([[not seen for seen in visible(portrait)] for portrait in people])
     assert torch.equal(found, expected) and bool(expected.any())
 
@@ -377,6 +569,13 @@ def test_contrastive_loss_of_one_true_pair_each_is_clips() -> None:
     cross_entropy = nn.functional.cross_entropy
     expected = (cross_entropy(similarity, index) + cross_entropy(similarity.t(), index)) / 2
     torch.testing.assert_close(contrastive_loss(similarity, torch.eye(5)), expected)
+
+
+def test_pair_loss_is_the_literal_one() -> None:
+    random = torch.Generator().manual_seed(4)
+    similarity = 3 * torch.randn(5, 5, generator=random, dtype=torch.float64)
+    expected = literal_contrast(similarity.tolist(), torch.eye(5).tolist())
+    assert float(pair_loss(similarity)) == pytest.approx(expected)
 
 
 def test_contrastive_loss_without_a_true_pair_is_finite() -> None:
@@ -420,7 +619,7 @@ def test_head_loss_is_finite_where_an_attribute_shows_nowhere() -> None:
 def test_the_reader_reads_its_own_logits() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        network = Reader().eval()
+        network = Reader(reader_config()).eval()
     images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     logits, values = network(images), network.read(images)
     first = 0
@@ -443,6 +642,12 @@ def test_captions_survive_the_tokenizer() -> None:
         assert tokenizer.unk_token_id not in ids and len(ids) <= CONTEXT
         words = tokenizer.convert_ids_to_tokens(ids[1:-1])
         assert " ".join(words).replace(" ,", ",") == caption.text
+
+
+def test_the_longest_caption_and_an_unknown_word_fit() -> None:
+    words = ["hair"] * LONGEST
+    (row,) = new_tokenizer()([" ".join([*words, "unknown"])])["input_ids"]
+    assert len(row) < CONTEXT
 
 
 def test_every_word_has_a_token_of_its_own() -> None:

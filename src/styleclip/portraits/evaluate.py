@@ -100,6 +100,12 @@ def evaluate(
 ) -> dict[str, Any]:
     """All figures as JSON values; ``folder`` keeps what is done. ``bar(name)`` reports progress."""
     prompts = [read_prompt_file(path) for path in question.prompts]
+    names = [each.name for each in prompts]
+    if len(set(names)) < len(names):
+        raise ArgumentError(
+            f"two files of prompts have one name ({', '.join(names)}): rename one, "
+            "their records would be mixed"
+        )
     parts = load_parts(question.model, torch.device(device))
     for each in prompts:
         check_prompts(each, parts)
@@ -107,6 +113,8 @@ def evaluate(
         "model": tensors_hash(parts.generator.state_dict()),
         "clip": tensors_hash(parts.embedder.model.state_dict()),
         "reader": tensors_hash(parts.reader.state_dict()),
+        "encoder": None if parts.encoder is None else tensors_hash(parts.encoder.state_dict()),
+        "identity": None if parts.identity is None else tensors_hash(parts.identity.state_dict()),
         "world": WORLD_VERSION if is_portraits(parts.model) else None,
         "count": question.count,
         "seed": question.seed,
@@ -223,7 +231,7 @@ def inversions(folder: Path, parts: Parts, originals: Tensor, bar: Bar) -> Tenso
     done: Tensor = torch.zeros(0, parts.generator.rows, parts.generator.config.w_dim)
     if path.exists():
         done = torch.load(path, weights_only=True)
-    for part in originals.split(10)[len(done) // 10 :]:
+    for part in originals[len(done) :].split(10) if len(done) < len(originals) else ():
         if parts.encoder is None:
             found = project(parts.generator, part)
         else:

@@ -35,7 +35,7 @@ from styleclip.portraits.training import (
 @dataclass(frozen=True)
 class SharpenRecipe:
     seed: int = 7
-    steps: int = 2_000
+    steps: int = 1_500
     batch: int = 12
     rate: float = 3e-3
     critic_rate: float = 5e-4
@@ -76,7 +76,6 @@ def train_sharpen(
     """The running average of the sharpened generator; its mapping stays as it came."""
     generator = copy.deepcopy(generator)
     device = renders.device
-    encoder = encoder.eval().requires_grad_(False)
     average, before = copy.deepcopy(generator), copy.deepcopy(generator)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)

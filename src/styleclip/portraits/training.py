@@ -162,11 +162,14 @@ class Run:
                 self.step += 1
                 on_step(self.step, steps, figures)
                 late = time.monotonic() - saved > SAVE_SECONDS
-                if late or self.step == steps or stopped.is_set():
+                stop = stopped.is_set()  # asked once: what is saved is what was stopped
+                if late or self.step == steps or stop:
                     self.save()
                     saved = time.monotonic()
-                if stopped.is_set():
-                    raise KeyboardInterrupt
+                if stop:
+                    break
+        if stopped.is_set():
+            raise KeyboardInterrupt
 
 
 @contextmanager

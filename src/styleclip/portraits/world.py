@@ -18,6 +18,7 @@ from styleclip.portraits.attributes import (
 from styleclip.portraits.renderer import mask, render
 from styleclip.portraits.training import EVALUATION_SEED, portrait_of_seed
 
+NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
 EXAMPLES_SEED = EVALUATION_SEED + 500_000  # renders that edits are compared with
 
 
@@ -48,7 +49,8 @@ class PortraitsWorld:
         while len(found) < count:
             portrait = portrait_of_seed(candidate)
             candidate += 1
-            if all(portrait.value(name) == value for name, value in targets.items()):
+            seen = dict(zip(NAMES, visible(portrait), strict=True))
+            if all(seen[n] and portrait.value(n) == value for n, value in targets.items()):
                 found.append(portrait)
         return to_images([render(portrait, self.size) for portrait in found])
 
