@@ -234,9 +234,18 @@ def test_every_weight_of_the_encoder_learns() -> None:
         assert parameter.grad is not None and float(parameter.grad.abs().sum()) > 0, name
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 32, 32), (1, 1, 16, 16), (3, 16, 16)])
-def test_the_encoder_reads_one_size(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ArgumentError, match=r"this encoder reads \[B, 3, 16, 16\], got"):
+def test_the_encoder_averages_larger_pictures() -> None:
+    images = random(2, 3, 32, 32, seed=5)
+    encoder = new_encoder()
+    blocks = images.unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean(dim=(3, 5))
+    torch.testing.assert_close(encoder(images), encoder(blocks), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 24, 24), (1, 3, 8, 8), (1, 3, 16, 32), (1, 1, 16, 16), (3, 16, 16)]
+)
+def test_the_encoder_reads_multiples_of_one_size(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ArgumentError, match=r"this encoder reads \[B, 3, 16, 16\] or a multiple"):
         new_encoder()(torch.zeros(shape))
 
 

@@ -97,8 +97,9 @@ class Encoder(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         size = self.config.resolution
-        height, width = images.shape[2:]
-        if images.shape[1] != 3 or height != width or height % size or not height:
+        shape = tuple(images.shape[1:])
+        height = shape[-1] if shape else 0
+        if shape != (3, height, height) or height % size or not height:
             raise ArgumentError(
                 f"this encoder reads [B, 3, {size}, {size}] or a multiple of that size, "
                 f"got {list(images.shape)}"

@@ -31,7 +31,7 @@ from styleclip.portraits.training import (
 @dataclass(frozen=True)
 class EncoderRecipe:
     seed: int = 5
-    steps: int = 1_500
+    steps: int = 1_000
     batch: int = 16
     rate: float = 5e-4
     offset_penalty: float = 0.02

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -209,15 +210,19 @@ def train_mapping(
         recipe.flow_steps, flow_step, on_step
     )
 
-    # the network sees z at unit second moment, so the flow starts from there as well
-    random = step_generator(recipe.seed, recipe.flow_steps + 1)
-    z = torch.randn(recipe.pairs, w.shape[1], generator=random).to(w)
-    ends = torch.cat([flow(average, part) for part in normalize_second_moment(z).split(4096)])
-    ends = ends * scale + centre
     layers = generator.mapping_layers.requires_grad_(True)
     fit = torch.optim.Adam(layers.parameters(), betas=(0.9, 0.99))
 
+    @lru_cache(maxsize=1)
+    def pairs() -> tuple[Tensor, Tensor]:
+        # the network sees z at unit second moment, so the flow starts from there as well
+        random = step_generator(recipe.seed, recipe.flow_steps + 1)
+        z = torch.randn(recipe.pairs, w.shape[1], generator=random).to(w)
+        ends = torch.cat([flow(average, part) for part in normalize_second_moment(z).split(4096)])
+        return z, ends * scale + centre
+
     def mapping_step(step: int) -> dict[str, float]:
+        z, ends = pairs()
         random = step_generator(recipe.seed + 1, step)
         index = torch.randint(recipe.pairs, (recipe.mapping_batch,), generator=random)
         loss = ((generator.mapping(z[index]) - ends[index]) / scale).square().mean()
@@ -231,5 +236,6 @@ def train_mapping(
     Run(checkpoint, {"mapping": layers}, {"adam": fit}).train(
         recipe.mapping_steps, mapping_step, on_step
     )
+    random = step_generator(recipe.seed, recipe.flow_steps + 2)
     generator.w_average.copy_(generator.mean_w(10_000, random)[0])
     return generator
