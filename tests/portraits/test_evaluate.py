@@ -337,6 +337,6 @@ def test_the_whole_evaluation_of_the_built_in_model(
         assert still["edits"] == edited["edits"] == 8  # four pictures, two prompts each
         assert still["success"]["mean"] == 0 and still["kept"]["mean"]["mean"] == 1
         assert edited["kept"]["mean"]["mean"] > 0.8
-        assert edited["identity"]["edited"]["mean"] > edited["identity"]["another person"]["mean"]
+        assert edited["identity"]["edited"]["mean"] > 0.5
     assert named["optimization", "plain"]["success"]["mean"] > 0.4
     assert named["optimization", "plain"]["order"]["mean"] > 0.5
