@@ -8,7 +8,6 @@ from torch import Tensor
 
 from styleclip.portraits.attributes import ATTRIBUTES
 from styleclip.portraits.networks import (
-    NAMES,
     _association_gaps,
     _share_gaps,
     accuracy,
@@ -18,7 +17,7 @@ from styleclip.portraits.networks import (
     retrieval,
 )
 from styleclip.portraits.training import portrait_of_seed
-from styleclip.portraits.world import truth_table
+from styleclip.portraits.world import NAMES, truth_table
 
 
 def people(count: int) -> tuple[Tensor, Tensor]:

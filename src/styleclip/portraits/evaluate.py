@@ -8,7 +8,9 @@ its generator, and what needs the truth is left out.
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +50,6 @@ from styleclip.portraits import networks
 from styleclip.portraits.attributes import WORLD_VERSION, Portrait
 from styleclip.portraits.renderer import render
 from styleclip.portraits.world import PortraitsWorld, held_out, to_images, truth_table
-from styleclip.prompts import PromptPair
 
 PROMPTS = Path(__file__).parent / "prompts"
 FILES = ("plain", "novel", "double")
@@ -56,6 +57,7 @@ METHODS = ("nothing", "ceiling", "optimization", "optimization-paper")
 PAPER_EDITS = 100  # of the slow preset
 RENDERS = 500  # held-out renders that judge the networks
 SAMPLES = 5_000
+SHARES_SEED = 3_000_000  # portraits that only count for the world's shares
 
 
 @dataclass(frozen=True)
@@ -200,8 +202,6 @@ def check_prompts(file: PromptFile, parts: Parts) -> None:
 
 def unknown_words(embedder: ClipEmbedder) -> dict[str, list[str]]:
     """The prompts of words that were never trained, and what the user is warned of."""
-    import json
-
     content = json.loads((PROMPTS / "unknown.json").read_text(encoding="utf-8"))
     return {row["text"]: list(embedder.unknown_words(row["text"])) for row in content["prompts"]}
 
@@ -277,7 +277,7 @@ def network_figures(
     on_step(3, 6, {})
     result["generator"] = networks.generator_figures(
         generator, reader, data, renders, samples, inverted.get("one pass", refined),
-        held_out(20_000, first=EXAMPLES_FIRST),
+        held_out(20_000, first=SHARES_SEED),
     )  # fmt: skip
     on_step(4, 6, {})
     result["clip"] = networks.clip_figures(parts.embedder, reader, data, renders, samples)
@@ -290,17 +290,12 @@ def network_figures(
 
 def write_blind_pairs(folder: Path, samples: Tensor, renders: Tensor, count: int = 32) -> None:
     """``blind-pairs.png`` for somebody who does not know, ``blind-answers.json`` for afterwards."""
-    import json
-
     pairs, answers = networks.blind_pairs(samples[-count:], renders[-count:])
     rows = [torch.cat(pairs[i : i + 4], dim=2) for i in range(0, len(pairs), 4)]
     whole = torch.cat([row for row in rows if row.shape[2] == rows[0].shape[2]], dim=1)
     files.save_image(folder / "blind-pairs.png", files.to_picture(whole[None]), overwrite=True)
     text = json.dumps({"sample is on the": answers}, indent=1)
     (folder / "blind-answers.json").write_text(text + "\n", encoding="utf-8")
-
-
-EXAMPLES_FIRST = 3_000_000  # portraits that only count for the world's shares
 
 
 def method_row(
@@ -329,8 +324,6 @@ def method_row(
     config = OptimizationConfig.paper() if paper else OptimizationConfig()
     latent_map, preparation = None, 0.0
     if config.space == "mapped":
-        import time
-
         path, started = parts.model.folder / LATENT_MAP, time.perf_counter()
         if path.exists():
             latent_map = load_latent_map(path).to(parts.device)
@@ -341,8 +334,7 @@ def method_row(
     def find(index: list[int], judged: JudgedPrompt) -> Edit:
         return optimize(
             generator, parts.embedder, pictures.w_plus[index],
-            PromptPair(judged.prompt.target, judged.prompt.neutral), config,
-            latent_map=latent_map,
+            judged.prompt, config, latent_map=latent_map,
         )  # fmt: skip
 
     limit = PAPER_EDITS if paper and not question.full else None

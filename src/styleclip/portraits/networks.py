@@ -27,11 +27,10 @@ from styleclip.portraits.captions import Caption, attribute_phrase, sample_capti
 from styleclip.portraits.renderer import render
 from styleclip.portraits.train_identity import LOOKS, person_of_seed
 from styleclip.portraits.training import EVALUATION_SEED
-from styleclip.portraits.world import to_images, truth_table
+from styleclip.portraits.world import NAMES, to_images, truth_table
 
 Figures = dict[str, Any]
 Read = Callable[[Tensor], Tensor]  # images [B,3,H,W] -> value indices [B,A]
-NAMES = [attribute.name for attribute in ATTRIBUTES]
 PARTS = 50  # pictures at a time
 
 

@@ -70,7 +70,3 @@ def truth_table(portraits: Sequence[Portrait]) -> tuple[Tensor, Tensor]:
     """Value indices [B,A] and whether each can be seen [B,A]."""
     truth = torch.tensor([portrait.values for portrait in portraits])
     return truth, torch.tensor([visible(portrait) for portrait in portraits])
-
-
-def attribute_sizes() -> list[int]:
-    return [len(attribute.values) for attribute in ATTRIBUTES]
