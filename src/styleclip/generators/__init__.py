@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
@@ -10,9 +11,26 @@ from torch import Tensor
 
 from styleclip.latents import StyleLayout
 
-__all__ = ["Generator", "Noise", "chunk_size"]
+__all__ = ["Generator", "Noise", "Prefix", "chunk_size"]
 
 Noise = Literal["const", "none", "random"] | Sequence[Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A synthesis stopped in front of the block of ``resolution`` pixels.
+
+    ``x`` [B,C,h,w]: activations; ``image`` [B,3,h,w]: the skip image so far, None at the start.
+    """
+
+    resolution: int
+    x: Tensor
+    image: Tensor | None
+
+    def repeat(self, times: int) -> Prefix:
+        """Pictures 0 .. B - 1, ``times`` over: [times B, ...]."""
+        image = None if self.image is None else self.image.repeat(times, 1, 1, 1)
+        return Prefix(self.resolution, self.x.repeat(times, 1, 1, 1), image)
 
 
 class Generator(Protocol):
@@ -36,7 +54,9 @@ class Generator(Protocol):
         noise: Noise = "const",
         resolution: int | None = None,
         generator: torch.Generator | None = None,
+        start: Prefix | None = None,
     ) -> Tensor: ...
+    def prefix(self, style: Tensor, resolution: int, noise: Noise = "const") -> Prefix: ...
 
 
 def chunk_size(resolution: int) -> int:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styleclip.errors import ArgumentError
-from styleclip.generators import Noise
+from styleclip.generators import Noise, Prefix
 from styleclip.generators.ops import (
     EqualLinear,
     activated,
@@ -177,34 +177,70 @@ class StyleGAN2(nn.Module):
         noise: Noise = "const",
         resolution: int | None = None,
         generator: torch.Generator | None = None,
+        start: Prefix | None = None,
     ) -> Tensor:
         """style [B,S] -> images [B,3,H,W], nominally in [-1,1].
 
         ``resolution`` below the full one stops early and returns the skip image of that size.
         ``noise``: "const" (the network's own), "none", "random" (drawn from ``generator``), or one
-        tensor [B or 1, 1, H, W] per convolution in layer order.
+        tensor [B or 1, 1, H, W] per convolution in layer order. ``start`` is a ``prefix`` of styles
+        that are the same up to there; the blocks in front of it are not computed again.
         """
+        last = self._block_of(self.resolution if resolution is None else resolution)
+        image = self._run(style, noise, generator, start, last + 1).image
+        assert image is not None
+        return image
+
+    def prefix(self, style: Tensor, resolution: int, noise: Noise = "const") -> Prefix:
+        """What a synthesis of ``style`` [B,S] has in hand in front of the block of ``resolution``.
+
+        Its ``image`` is the skip image of half that size. Nothing is in front of 4 pixels.
+        """
+        return self._run(style, noise, None, None, self._block_of(resolution))
+
+    def _run(
+        self,
+        style: Tensor,
+        noise: Noise,
+        generator: torch.Generator | None,
+        start: Prefix | None,
+        stop: int,
+    ) -> Prefix:
+        """The blocks from ``start`` up to number ``stop``, without it."""
         if style.ndim != 2:
             raise ArgumentError(f"style must be [B, {self.layout.size}], got {list(style.shape)}")
-        target = self.resolution if resolution is None else resolution
-        if target not in [4 << i for i in range(len(self.blocks))]:
+        styles = self.layout.split(style)
+        noises = self._noises(noise, style, generator)
+        if start is None:
+            start = Prefix(4, self.const.expand(style.shape[0], -1, -1, -1), None)
+        if len(start.x) != len(style):
+            raise ArgumentError(
+                f"a prefix of {len(start.x)} pictures does not fit {len(style)} styles: repeat it"
+            )
+        first = self._block_of(start.resolution)
+        if stop < first:
+            raise ArgumentError(
+                f"the prefix already is at {start.resolution} pixels: ask for that or more"
+            )
+        # without gradients the blocks write over what they are given
+        x = start.x.clone(memory_format=torch.channels_last)
+        image = start.image
+        for i, block in enumerate(self._blocks()):
+            if first <= i < stop:
+                # the first block has layers conv, rgb; every other one up, conv, rgb
+                block_styles = styles[max(0, 3 * i - 1) : 3 * i + 2]
+                block_noises = noises[max(0, 2 * i - 1) : 2 * i + 1]
+                x, image = block(x, image, block_styles, block_noises)
+        return Prefix(4 << stop, x, image)
+
+    def _block_of(self, resolution: int) -> int:
+        """The number of the block that makes ``resolution`` pixels."""
+        sizes = [4 << i for i in range(len(self.blocks))]
+        if resolution not in sizes:
             raise ArgumentError(
                 f"resolution must be a power of two from 4 to {self.resolution}, got {resolution}"
             )
-        styles = self.layout.split(style)
-        noises = self._noises(noise, style, generator)
-        x = self.const.expand(style.shape[0], -1, -1, -1)
-        x = x.clone(memory_format=torch.channels_last)
-        image: Tensor | None = None
-        for i, block in enumerate(self._blocks()):
-            # the first block has layers conv, rgb; every other one up, conv, rgb
-            block_styles = styles[max(0, 3 * i - 1) : 3 * i + 2]
-            block_noises = noises[max(0, 2 * i - 1) : 2 * i + 1]
-            x, image = block(x, image, block_styles, block_noises)
-            if block.resolution == target:
-                break
-        assert image is not None
-        return image
+        return sizes.index(resolution)
 
     def noise_shapes(self) -> list[tuple[int, int]]:
         """[H,W] of every convolution's noise, in layer order."""
