@@ -1,6 +1,6 @@
 """All recipes in their order, and the model folder they make.
 
-  generator  reconstruction, the mapping, and a critic for texture
+  generator  reconstruction, the same with a critic for detail, and the mapping
   encoder    offsets per row, on the finished generator
   clip       captions; late in the run it sees portraits that the generator redrew
   identity   whose face it is
@@ -134,7 +134,12 @@ def trained_reconstruction(work: Work) -> tuple[StyleGAN2, Encoder]:
 def trained_generator(work: Work) -> tuple[StyleGAN2, Encoder]:
     """The generator with its mapping, and the encoder that grew up with it."""
     generator, encoder = trained_reconstruction(work)
-    path = work.folder / f"w-{steps_done(work.folder / 'generator.pt')}.pt"
+    sharpen = work.recipe(SharpenRecipe(), steps="sharpen.pt")
+    path = work.folder / "sharpen.pt"
+    generator, encoder = train_sharpen(
+        generator, encoder, work.renders, sharpen, path, work.on_step("sharpen")
+    )
+    path = work.folder / f"w-{steps_done(path)}.pt"
     if path.exists():
         w = torch.load(path, weights_only=True, map_location=work.renders.device)
     else:
@@ -143,13 +148,7 @@ def trained_generator(work: Work) -> tuple[StyleGAN2, Encoder]:
         os.replace(path.with_suffix(".partial"), path)
     recipe = work.recipe(MappingRecipe(), flow_steps="flow.pt", mapping_steps="mapping.pt")
     path = work.folder / "mapping.pt"
-    generator = train_mapping(generator, w, recipe, path, work.on_step("mapping"))
-    sharpen = work.recipe(SharpenRecipe(), steps="sharpen.pt")
-    path = work.folder / "sharpen.pt"
-    generator = train_sharpen(
-        generator, encoder, work.renders, sharpen, path, work.on_step("sharpen")
-    )
-    return generator, encoder
+    return train_mapping(generator, w, recipe, path, work.on_step("mapping")), encoder
 
 
 def trained_encoder(work: Work) -> tuple[StyleGAN2, Encoder]:

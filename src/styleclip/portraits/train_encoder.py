@@ -49,6 +49,7 @@ def train_encoder(
 ) -> Encoder:
     device = renders.device
     generator = generator.eval().requires_grad_(False)
+    encoder.requires_grad_(True)
     average = copy.deepcopy(encoder)
     optimizer = torch.optim.Adam(encoder.parameters(), betas=(0.9, 0.99))
 

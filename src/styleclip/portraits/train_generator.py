@@ -14,7 +14,7 @@ import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -95,7 +95,7 @@ def train_reconstruction(
         size = recipe.config.resolution if full else recipe.config.resolution // 2
         images = renders.batch(index, size)
         # the encoder names a w, and noise makes its neighbourhood mean the same portrait
-        shared, rows = row_noise(recipe, generator.rows, random)
+        shared, rows = row_noise(recipe, generator, random)
         with torch.autocast(device.type, torch.bfloat16):
             w = encoder.single_w(images).float()
             w_plus = w[:, None] + (shared + rows).to(device)
@@ -122,9 +122,22 @@ def train_reconstruction(
     return averages
 
 
-def row_noise(recipe: GeneratorRecipe, rows: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+class Noisy(Protocol):
+    """What ``row_noise`` asks of a recipe."""
+
+    @property
+    def batch(self) -> int: ...
+    @property
+    def w_noise(self) -> float: ...
+    @property
+    def row_noise(self) -> float: ...
+
+
+def row_noise(
+    recipe: Noisy, generator: StyleGAN2, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Noise of the shared w [B,1,D] and of each row of W+ [B,L,D]."""
-    shape = (recipe.batch, rows, recipe.config.w_dim)
+    shape = (recipe.batch, generator.rows, generator.config.w_dim)
     shared = recipe.w_noise * torch.randn(shape[0], 1, shape[2], generator=random)
     return shared, recipe.row_noise * torch.randn(shape, generator=random)
 

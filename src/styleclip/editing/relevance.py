@@ -1,0 +1,331 @@
+"""What every style channel does to a picture in CLIP's eyes (StyleCLIP, section 6).
+
+  exact      u_ic = normalise(e(s_i, s_c = mean + k sd) - e(s_i, s_c = mean - k sd))
+  gradient   u_ic = normalise(de(s_i) / ds_c), in the principal directions of e
+  relevance_c = normalise(mean over images i of u_ic)                              [S,E]
+Every other channel stays as image i has it. A channel needs no further images once its mean is
+known tightly enough. Measured once per generator and CLIP; a prompt is one product with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styleclip.clip.embedder import Embedder
+from styleclip.editing.latent_map import enough_resolution
+from styleclip.errors import ArgumentError
+from styleclip.generators import Generator, Prefix
+from styleclip.latents import StyleLayer
+
+OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
+
+
+@dataclass(frozen=True)
+class RelevanceConfig:
+    """The paper's numbers, but for the number of images, which is its upper bound here."""
+
+    method: Literal["exact", "gradient"] = "exact"
+    images: int = 100
+    sigma: float = 5.0  # k: how far a channel is moved, in standard deviations
+    cosine: float | None = 0.98  # wanted with the mean of all images; None: never stop early
+    group: int = 10  # images between two looks at what is known
+    samples: int = 20_000  # for mean and standard deviation of the channels
+    truncation: float = 0.7
+    cutoff: int | None = None
+    seed: int = 5
+    resolution: Literal["full", "enough"] = "enough"  # rendered for CLIP
+    rgb: bool = False  # the toRGB layers as well
+    batch: int = 64  # pictures rendered at once: the bound of the memory
+    components: int = 48  # gradient: principal directions of the embeddings
+
+    def __post_init__(self) -> None:
+        for name in ("images", "group", "batch", "components"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.samples < 2:
+            raise ArgumentError(f"samples must be at least 2, got {self.samples}")
+        if self.sigma <= 0:
+            raise ArgumentError(f"sigma must be positive, got {self.sigma}")
+        if self.cosine is not None and not 0 < self.cosine < 1:
+            raise ArgumentError(f"cosine must lie between 0 and 1, got {self.cosine}")
+
+
+@dataclass(frozen=True, eq=False)
+class Relevance:
+    """``matrix`` [S,E]: unit rows, zero where nothing was measured; ``std``, ``mean`` [S].
+
+    ``effect`` [S] is the mean length of a channel's change of e, from -k to +k deviations;
+    ``images`` [S] is how many pictures each row rests on.
+    """
+
+    matrix: Tensor
+    mean: Tensor
+    std: Tensor
+    effect: Tensor
+    images: Tensor
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Scan:
+    """How far an exact measurement is: all that a kill must not lose.
+
+    ``change`` [S,E]: sum of u_ic; ``length`` [S]: sum of |e(+) - e(-)|; ``images`` [S]: their
+    number; ``chunks``: pieces of work that are done.
+    """
+
+    change: Tensor
+    length: Tensor
+    images: Tensor
+    chunks: int = 0
+
+
+@torch.no_grad()
+def style_statistics(
+    generator: Generator,
+    samples: int,
+    seed: int = 5,
+    truncation: float = 0.7,
+    cutoff: int | None = None,
+    chunk: int = 1000,
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [S] of the style over random z, in one pass, nothing kept."""
+    random = torch.Generator().manual_seed(seed)
+    count = 0
+    mean = squares = torch.zeros((), dtype=torch.float64)
+    while count < samples:
+        w = generator.sample_w(min(chunk, samples - count), random)
+        style = generator.affine(generator.truncate(w, truncation, cutoff)).double()
+        # two sets with means a, b and n, m members: Chan et al. 1979
+        n, m = count, len(style)
+        apart = style.mean(dim=0) - mean
+        squares = squares + (style - style.mean(dim=0)).square().sum(dim=0)
+        squares = squares + apart.square() * (n * m / (n + m))
+        mean = mean + apart * (m / (n + m))
+        count += m
+    return mean.float(), (squares / count).sqrt().float()
+
+
+def measure_relevance(
+    generator: Generator,
+    embedder: Embedder,
+    config: RelevanceConfig = RelevanceConfig(),
+    on_step: OnStep | None = None,
+    scan: Scan | None = None,
+    on_scan: Callable[[Scan], None] | None = None,
+) -> Relevance:
+    """The relevance of every channel that is not toRGB.
+
+    ``on_scan`` is called after every piece of an exact measurement with the state of the work;
+    given back as ``scan``, the same config goes on from there and ends in the same numbers.
+    """
+    mean, std = style_statistics(
+        generator, config.samples, config.seed, config.truncation, config.cutoff
+    )
+    styles = _pictures(generator, config)
+    if config.method == "gradient":
+        return _by_gradient(generator, embedder, styles, mean, std, config, on_step)
+    scan = scan or _nothing_known(generator, embedder, styles[:1], config)
+    _scan(generator, embedder, styles, mean, std, config, scan, on_step, on_scan)
+    return Relevance(
+        F.normalize(scan.change, dim=1).float(), mean, std,
+        (scan.length / scan.images.clamp(min=1)).float(), scan.images.clone(), asdict(config),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _scan(
+    generator: Generator,
+    embedder: Embedder,
+    styles: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    config: RelevanceConfig,
+    scan: Scan,
+    on_step: OnStep | None,
+    on_scan: Callable[[Scan], None] | None,
+) -> None:
+    """The exact measurement, a piece of work for every resolution and group of images."""
+    resolution = _resolution(generator, embedder, config)
+    groups = torch.arange(len(styles)).split(config.group)
+    whole = _measurable(generator, resolution, config).sum().item() * len(styles)
+    pieces = [(size, group) for size in _sizes(resolution) for group in groups]
+    for number, (size, group) in enumerate(pieces):
+        if number < scan.chunks:
+            continue
+        columns = _measurable(generator, resolution, config, size)
+        columns &= ~known(scan, config.cosine, len(styles))
+        if bool(columns.any()):
+            prefix = generator.prefix(styles[group], size)
+            for part in columns.nonzero().flatten().split(max(1, config.batch // (2 * len(group)))):
+                apart = _pushed_apart(
+                    generator, embedder, styles[group], prefix, part, mean, std, config, resolution
+                )  # [C,N,E]
+                scan.change[part] += F.normalize(apart, dim=2).double().sum(dim=1).cpu()
+                scan.length[part] += apart.norm(dim=2).double().sum(dim=1).cpu()
+                scan.images[part] += len(group)
+        scan.chunks = number + 1
+        if on_scan is not None:
+            on_scan(scan)
+        if on_step is not None:
+            # a channel that needs no more images has them all behind it
+            settled = known(scan, config.cosine, len(styles)) & (scan.images > 0)
+            done = torch.where(settled, len(styles), scan.images).sum().item()
+            left = whole if number + 1 == len(pieces) else int(done)
+            on_step(left, int(whole), {"images a channel": _average_images(scan)})
+
+
+def _pushed_apart(
+    generator: Generator,
+    embedder: Embedder,
+    styles: Tensor,
+    prefix: Prefix,
+    columns: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    config: RelevanceConfig,
+    resolution: int,
+) -> Tensor:
+    """e(+k sd) - e(-k sd) of each of ``columns`` [C] in each picture of ``styles`` [N,S]: [C,N,E]."""
+    channels, pictures = len(columns), len(styles)
+    moved = styles.repeat(2 * channels, 1).unflatten(0, (channels, 2, pictures))
+    for i, column in enumerate(columns.tolist()):
+        moved[i, 0, :, column] = mean[column] + config.sigma * std[column]
+        moved[i, 1, :, column] = mean[column] - config.sigma * std[column]
+    images = generator.synthesis(
+        moved.flatten(0, 2), resolution=resolution, start=prefix.repeat(2 * channels)
+    )
+    up, down = embedder.embed_images(images).unflatten(0, (channels, 2, pictures)).unbind(1)
+    return up - down
+
+
+def known(scan: Scan, cosine: float | None, images: int) -> Tensor:
+    """Boolean [S]: the channels whose mean direction is known as tightly as ``cosine`` asks.
+
+    n unit vectors with a mean of length r scatter by (1 - r^2) / n around it, and by the share
+    1 - n / N of that around the mean of all N; a scatter of v turns the mean of length r by an
+    angle of cosine r / sqrt(r^2 + v).
+    """
+    n = scan.images.double()
+    if cosine is None:
+        return n >= images
+    # |mean|^2 is r^2 and the scatter of the mean; taken apart without bias
+    seen = (scan.change / n.clamp(min=1)[:, None]).square().sum(dim=1)
+    r2 = ((n * seen - 1) / (n - 1).clamp(min=1)).clamp(min=0)
+    scatter = (1 - r2) / n.clamp(min=1) * (1 - n / images).clamp(min=0)
+    tight = r2 >= cosine**2 * (r2 + scatter)
+    return (n >= images) | ((n > 1) & (r2 > 0) & tight)
+
+
+def _by_gradient(
+    generator: Generator,
+    embedder: Embedder,
+    styles: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    config: RelevanceConfig,
+    on_step: OnStep | None,
+) -> Relevance:
+    """A backward pass for every picture and principal direction of the embeddings."""
+    resolution = _resolution(generator, embedder, config)
+    with torch.no_grad():
+        embeddings = torch.cat(
+            [
+                embedder.embed_images(generator.synthesis(part, resolution=resolution))
+                for part in styles.split(config.batch)
+            ]
+        )
+    basis = principal_directions(embeddings, config.components)  # [K,E]
+    change = torch.zeros(len(mean), len(basis)).to(basis)
+    length = torch.zeros_like(mean)
+    for done, part in enumerate(styles.split(config.group), start=1):
+        jacobian = embedding_slopes(generator, embedder, part, basis, resolution)  # [K,N,S]
+        change += F.normalize(jacobian, dim=0).sum(dim=1).t()
+        length += jacobian.norm(dim=0).sum(dim=0)
+        if on_step is not None:
+            on_step(min(done * config.group, len(styles)), len(styles), {})
+    columns = _measurable(generator, resolution, config).to(mean)
+    return Relevance(
+        F.normalize(change @ basis, dim=1).float() * columns[:, None], mean, std,
+        2 * config.sigma * std * length / len(styles) * columns,
+        (columns * len(styles)).long(), asdict(config),
+    )  # fmt: skip
+
+
+def embedding_slopes(
+    generator: Generator, embedder: Embedder, styles: Tensor, directions: Tensor, resolution: int
+) -> Tensor:
+    """d <e(G(s)), direction> / ds: styles [N,S], directions [K,E] -> [K,N,S]."""
+    styles = styles.detach().requires_grad_(True)
+    embeddings = embedder.embed_images(generator.synthesis(styles, resolution=resolution))
+    along = (embeddings @ directions.to(embeddings).t()).sum(dim=0)  # pictures are independent
+    slopes = [
+        torch.autograd.grad(each, styles, retain_graph=k + 1 < len(along))[0]
+        for k, each in enumerate(along)
+    ]
+    return torch.stack(slopes)
+
+
+def principal_directions(embeddings: Tensor, components: int) -> Tensor:
+    """The directions [K,E] along which embeddings [N,E] differ most, unit, strongest first."""
+    centred = embeddings - embeddings.mean(dim=0)
+    _, _, rows = torch.linalg.svd(centred, full_matrices=False)
+    found: Tensor = rows[: min(components, len(embeddings) - 1)]
+    return found
+
+
+def _pictures(generator: Generator, config: RelevanceConfig) -> Tensor:
+    """The styles [N,S] that the channels are moved in: none of those of the statistics."""
+    random = torch.Generator().manual_seed(config.seed + 1)
+    w = generator.sample_w(config.images, random)
+    with torch.no_grad():
+        return generator.affine(generator.truncate(w, config.truncation, config.cutoff))
+
+
+@torch.no_grad()
+def _nothing_known(
+    generator: Generator, embedder: Embedder, style: Tensor, config: RelevanceConfig
+) -> Scan:
+    resolution = _resolution(generator, embedder, config)
+    width = embedder.embed_images(generator.synthesis(style, resolution=resolution)).shape[1]
+    double = torch.float64
+    size = style.shape[1]
+    return Scan(
+        torch.zeros(size, width, dtype=double),
+        torch.zeros(size, dtype=double),
+        torch.zeros(size, dtype=torch.int64),
+    )
+
+
+def _resolution(generator: Generator, embedder: Embedder, config: RelevanceConfig) -> int:
+    if config.resolution == "full":
+        return generator.resolution
+    return enough_resolution(generator, embedder)
+
+
+def _sizes(resolution: int) -> Iterator[int]:
+    """4, 8, ... ``resolution``."""
+    return (1 << power for power in range(2, resolution.bit_length()))
+
+
+def _measurable(
+    generator: Generator, resolution: int, config: RelevanceConfig, size: int | None = None
+) -> Tensor:
+    """Boolean [S]: the columns that are measured, of the block of ``size`` or of all."""
+
+    def wanted(layer: StyleLayer) -> bool:
+        drawn = layer.resolution <= resolution if size is None else layer.resolution == size
+        return drawn and (config.rgb or layer.kind == "conv")
+
+    return generator.layout.columns(wanted)
+
+
+def _average_images(scan: Scan) -> float:
+    begun = scan.images > 0
+    return float(scan.images[begun].double().mean()) if bool(begun.any()) else 0.0

@@ -1,0 +1,195 @@
+"""Global directions: the official arithmetic, what is added to it, and what cannot be asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from styleclip.editing.directions import (
+    DirectionConfig,
+    channel_step,
+    find_direction,
+    joint_step,
+)
+from styleclip.editing.edit import apply_edits
+from styleclip.editing.relevance import Relevance
+from styleclip.errors import ArgumentError, PromptError
+from styleclip.generators.stylegan2 import StyleGAN2Config
+from styleclip.prompts import PromptPair
+from tests.reference.networks import VECTORS, expected, random_generator
+
+CHANNELS = 40
+PROMPT = PromptPair("red hair", "a face")
+
+
+class Texts:
+    """A fake CLIP whose texts are fixed random unit vectors."""
+
+    image_size = 8
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        rows = []
+        for text in texts:
+            random = torch.Generator().manual_seed(sum(map(ord, text)))
+            rows.append(torch.randn(12, generator=random))
+        return F.normalize(torch.stack(rows), dim=1)
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    embed_pixels = embed_images
+
+
+def bank(seed: int = 0, channels: int = CHANNELS, width: int = 12) -> Relevance:
+    random = torch.Generator().manual_seed(seed)
+    matrix = F.normalize(torch.randn(channels, width, generator=random), dim=1)
+    std = torch.rand(channels, generator=random) + 0.5
+    effect = torch.rand(channels, generator=random) + 0.1
+    return Relevance(matrix, torch.zeros(channels), std, effect, torch.full((channels,), 100))
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.2])
+def test_the_official_direction(beta: float) -> None:
+    values = expected("global-direction")
+    layout = json.loads((VECTORS / "global-direction.json").read_text())
+    conv = torch.cat(
+        [
+            torch.full((width,), not rgb)
+            for width, rgb in zip(layout["widths"], layout["is_to_rgb"], strict=True)
+        ]
+    )
+    matrix = torch.zeros(len(conv), 48, dtype=torch.float64)
+    matrix[conv] = values["relevance"]
+    zeros = torch.zeros(len(conv))
+    found = Relevance(matrix, zeros, values["style_std"], zeros, zeros)
+    step = channel_step(found, values["text_direction"], DirectionConfig(beta, strength=1.0))
+    torch.testing.assert_close(step, values[f"direction_beta{beta}"], rtol=0, atol=1e-6)
+    assert (step != 0).sum() == values[f"num_channels_beta{beta}"]
+    step = channel_step(found, values["text_direction"], DirectionConfig(beta, strength=3.0))
+    edited = values["style"] + step
+    wanted = values[f"style_edited_beta{beta}_alpha3"]
+    torch.testing.assert_close(edited, wanted, rtol=0, atol=1e-6)
+
+
+def test_the_strongest_channels_are_kept() -> None:
+    relevance, wanted = bank(), F.normalize(torch.ones(12), dim=0)
+    step = channel_step(relevance, wanted, DirectionConfig(channels=5, strength=2.0))
+    response = relevance.matrix @ wanted
+    assert sorted(step.nonzero().flatten().tolist()) == sorted(
+        response.abs().topk(5).indices.tolist()
+    )
+    # the strongest channel moves alpha standard deviations, the others by their share of R
+    torch.testing.assert_close((step / relevance.std).abs().max(), torch.tensor(2.0))
+    kept = step != 0
+    torch.testing.assert_close(
+        (step / relevance.std)[kept], 2 * response[kept] / response.abs().max()
+    )
+
+
+def test_more_channels_than_there_are_is_all_that_are_measured() -> None:
+    relevance = bank()
+    relevance.matrix[:30] = 0
+    step = channel_step(relevance, torch.ones(12), DirectionConfig(channels=1000))
+    assert step[:30].eq(0).all()
+    assert (step != 0).sum() == 10
+
+
+def test_the_joint_step_is_the_minimum_of_its_ridge() -> None:
+    relevance, wanted = bank(), F.normalize(torch.randn(12), dim=0)
+    config = DirectionConfig(ridge=0.2, strength=1.0)
+    step = joint_step(relevance, wanted, config) / relevance.std
+    effects = (relevance.effect[:, None] * relevance.matrix).double()
+    floor = 0.2 * (effects.t() @ effects).diagonal().mean()
+    # the step is scaled: the ridge's own minimum is a multiple of it
+    predicted = effects.t() @ step.double()
+    scale = (predicted @ wanted.double()) / (
+        predicted.square().sum() + floor * step.double().square().sum()
+    )
+    amounts = (scale * step.double()).requires_grad_(True)
+    loss = (effects.t() @ amounts - wanted.double()).square().sum()
+    loss = loss + floor * amounts.square().sum()
+    (gradient,) = torch.autograd.grad(loss, amounts)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-6)
+
+
+def test_the_joint_step_leaves_alone_what_single_channels_drag_along() -> None:
+    """Two channels: one moves a and b, one moves b alone; asked for a, the second takes b back."""
+    matrix = F.normalize(torch.tensor([[1.0, 1.0], [0.0, 1.0]]), dim=1)
+    ones = torch.ones(2)
+    relevance = Relevance(matrix, ones, ones, ones, ones)
+    wanted = torch.tensor([1.0, 0.0])
+    joint = joint_step(relevance, wanted, DirectionConfig(ridge=1e-6)) @ matrix
+    single = channel_step(relevance, wanted, DirectionConfig(threshold=0.0)) @ matrix
+    assert abs(joint[1]) < 1e-4 * joint[0]
+    assert single[1] > 0.9 * single[0]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    config=st.sampled_from(
+        [DirectionConfig(threshold=0.05), DirectionConfig(channels=7), DirectionConfig()]
+    ),
+)
+def test_swapping_the_texts_flips_the_direction(seed: int, config: DirectionConfig) -> None:
+    there = find_direction(bank(seed), Texts(), PROMPT, config).style_step
+    back = find_direction(
+        bank(seed), Texts(), PromptPair(PROMPT.neutral, PROMPT.target), config
+    ).style_step
+    assert there is not None and back is not None
+    torch.testing.assert_close(there, -back)
+
+
+def test_strength_nothing_is_the_identity_and_directions_add() -> None:
+    small = StyleGAN2Config(16, (4, 5, 3), w_dim=6, z_dim=5, mapping_layers=2)
+    generator = random_generator(small)
+    relevance = bank(channels=generator.layout.size)
+    one = find_direction(relevance, Texts(), PROMPT)
+    two = find_direction(relevance, Texts(), PromptPair("a hat", "a face"))
+    w_plus = torch.randn(2, generator.rows, 6)
+    style = generator.affine(w_plus)
+    assert torch.equal(one.apply(generator, w_plus, 0.0), style)
+    both = apply_edits(generator, w_plus, [(one, 0.5), (two, 2.0)])
+    swapped = apply_edits(generator, w_plus, [(two, 2.0), (one, 0.5)])
+    torch.testing.assert_close(both, swapped)
+    assert one.style_step is not None and two.style_step is not None
+    torch.testing.assert_close(both, style + 0.5 * one.style_step + 2 * two.style_step)
+
+
+# --- what cannot be asked -----------------------------------------------------
+
+
+def test_a_threshold_above_all_names_the_largest() -> None:
+    relevance = bank()
+    largest = float((relevance.matrix @ F.normalize(torch.ones(12), dim=0)).abs().max())
+    with pytest.raises(ArgumentError, match=rf"largest \|R\| is {largest:.4f}; lower"):
+        channel_step(relevance, F.normalize(torch.ones(12), dim=0), DirectionConfig(0.99))
+
+
+def test_two_texts_that_are_one_to_the_embedder() -> None:
+    with pytest.raises(PromptError, match="no difference"):
+        find_direction(bank(), Texts(), PromptPair("ab", "ba"))
+
+
+@pytest.mark.parametrize("config", [DirectionConfig(), DirectionConfig(channels=3)])
+def test_an_empty_bank_is_an_error(config: DirectionConfig) -> None:
+    relevance = bank()
+    relevance.matrix.zero_()
+    with pytest.raises(ArgumentError, match="no channel of this bank"):
+        find_direction(relevance, Texts(), PROMPT, config)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"threshold": 0.1, "channels": 3}, {"threshold": 1.0}, {"threshold": -0.1},
+              {"channels": 0}]
+)  # fmt: skip
+def test_wrong_numbers_are_explained(wrong: dict[str, float]) -> None:
+    with pytest.raises(ArgumentError):
+        DirectionConfig(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,218 @@
+"""The relevance of style channels: against a literal scan, its stopping, its resuming."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styleclip.editing.relevance import (
+    Relevance,
+    RelevanceConfig,
+    Scan,
+    _pictures,
+    embedding_slopes,
+    known,
+    measure_relevance,
+    principal_directions,
+    style_statistics,
+)
+from styleclip.errors import ArgumentError
+from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from tests.reference.networks import expected, random_generator
+from tests.reference.relevance import exact_relevance
+
+CONFIG = RelevanceConfig(
+    images=6, group=2, samples=500, cosine=None, batch=5, components=6, resolution="full"
+)
+
+
+class Projection:
+    """A fake CLIP: a fixed random matrix on 8 x 8 pixels, bent a little."""
+
+    image_size = 8
+
+    def __init__(self, width: int = 7) -> None:
+        random = torch.Generator().manual_seed(3)
+        self.matrix = torch.randn(3 * 64, width, generator=random)
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        pixels = F.adaptive_avg_pool2d(images, 8).flatten(1)
+        return F.normalize(torch.tanh(pixels @ self.matrix.to(images) / 8), dim=1)
+
+    embed_pixels = embed_images
+
+    def embed_texts(self, texts: Any) -> Tensor:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def generator() -> StyleGAN2:
+    small = StyleGAN2Config(16, (4, 5, 3), w_dim=6, z_dim=5, mapping_layers=2)
+    return random_generator(small).double()
+
+
+def test_statistics_are_those_of_all_styles_at_once(generator: StyleGAN2) -> None:
+    mean, std = style_statistics(generator, 250, seed=9, truncation=0.6, cutoff=3, chunk=60)
+    random = torch.Generator().manual_seed(9)
+    parts = [generator.sample_w(n, random) for n in (60, 60, 60, 60, 10)]
+    styles = generator.affine(generator.truncate(torch.cat(parts), 0.6, 3))
+    torch.testing.assert_close(mean, styles.mean(dim=0).float())
+    torch.testing.assert_close(std, styles.std(dim=0, correction=0).float())
+
+
+def test_the_scan_is_the_literal_one(generator: StyleGAN2) -> None:
+    # nothing shared, one picture at a time, every other channel as its picture has it
+    embedder = Projection()
+    found = measure_relevance(generator, embedder, CONFIG)
+    styles = _pictures(generator, CONFIG)
+    rows, lengths = exact_relevance(
+        generator, embedder, styles, found.mean.double(), found.std.double(), CONFIG.sigma
+    )
+    torch.testing.assert_close(found.matrix.double(), rows, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.effect.double(), lengths, rtol=1e-5, atol=1e-6)
+    conv = generator.layout.conv_columns()
+    assert found.images[conv].eq(6).all()
+    assert found.images[~conv].eq(0).all()
+
+
+@pytest.mark.parametrize("batch", [1, 4, 1000])
+def test_the_bound_of_the_memory_changes_no_number(generator: StyleGAN2, batch: int) -> None:
+    whole = measure_relevance(generator, Projection(), CONFIG)
+    found = measure_relevance(generator, Projection(), replace(CONFIG, batch=batch))
+    torch.testing.assert_close(found.matrix, whole.matrix, rtol=0, atol=1e-6)
+
+
+def test_a_scan_that_was_stopped_ends_in_the_same_numbers(generator: StyleGAN2) -> None:
+    config = replace(CONFIG, cosine=0.9)
+    states: list[Scan] = []
+    whole = measure_relevance(
+        generator, Projection(), config, on_scan=lambda scan: states.append(copy.deepcopy(scan))
+    )
+    assert len(states) == 3 * 3  # resolutions times groups
+    for state in (states[0], states[4], states[-1]):
+        resumed = measure_relevance(generator, Projection(), config, scan=copy.deepcopy(state))
+        assert torch.equal(resumed.matrix, whole.matrix)
+        assert torch.equal(resumed.effect, whole.effect)
+        assert torch.equal(resumed.images, whole.images)
+
+
+def test_channels_whose_direction_is_known_take_no_more_images(generator: StyleGAN2) -> None:
+    config = replace(CONFIG, images=40, group=4)
+    whole = measure_relevance(generator, Projection(), config)
+    early = measure_relevance(generator, Projection(), replace(config, cosine=0.95))
+    conv = generator.layout.conv_columns()
+    assert early.images[conv].float().mean() < 30
+    cosine = (early.matrix * whole.matrix).sum(dim=1)[conv]
+    assert cosine.mean() > 0.95
+
+
+def test_the_stopping_rule_keeps_its_word() -> None:
+    # unit vectors around a mean: when the rule is content, the mean of all is as near as promised
+    random = torch.Generator().manual_seed(0)
+    cosines = []
+    for spread in (0.05, 0.1, 0.2, 0.3):
+        for _ in range(40):
+            middle = F.normalize(torch.randn(32, generator=random, dtype=torch.float64), dim=0)
+            noise = torch.randn(100, 32, generator=random, dtype=torch.float64)
+            units = F.normalize(middle + spread * noise, dim=1)
+            for n in range(5, 101, 5):
+                state = Scan(units[:n].sum(0)[None], torch.ones(1), torch.tensor([n]))
+                if bool(known(state, 0.97, 100)):
+                    break
+            assert n < 100 or spread > 0.1
+            cosines.append(F.cosine_similarity(units[:n].sum(0), units.sum(0), dim=0))
+    assert torch.stack(cosines).mean() > 0.97
+    assert torch.stack(cosines).min() > 0.9
+
+
+def test_a_channel_that_does_nothing_in_common_is_measured_to_the_end() -> None:
+    random = torch.Generator().manual_seed(1)
+    units = F.normalize(torch.randn(100, 32, generator=random, dtype=torch.float64), dim=1)
+    state = Scan(units[:50].sum(0)[None], torch.ones(1), torch.tensor([50]))
+    assert not known(state, 0.98, 100)
+    assert known(Scan(units.sum(0)[None], torch.ones(1), torch.tensor([100])), 0.98, 100)
+
+
+def test_the_official_arithmetic() -> None:
+    values = expected("global-direction")
+    # [channel, image, (-, +), E]: features as the network gave them
+    down, up = F.normalize(values["image_features"], dim=-1).unbind(2)
+    scan_change = F.normalize(up - down, dim=-1).sum(dim=1)
+    torch.testing.assert_close(
+        F.normalize(scan_change, dim=1), values["relevance"], rtol=0, atol=1e-6
+    )
+
+
+def test_slopes_are_those_of_finite_differences(generator: StyleGAN2) -> None:
+    embedder = Projection()
+    styles = _pictures(generator, replace(CONFIG, images=2))
+    directions = torch.eye(7, dtype=torch.float64)[:3]
+    slopes = embedding_slopes(generator, embedder, styles, directions, 16)
+    for c in (0, 5, 9, 20):
+        step = torch.zeros_like(styles)
+        step[:, c] = 1e-6
+        up, down = (
+            embedder.embed_images(generator.synthesis(styles + sign * step)) for sign in (1, -1)
+        )
+        expected_slope = (up - down) @ directions.t() / 2e-6
+        torch.testing.assert_close(slopes[:, :, c], expected_slope.t(), rtol=1e-4, atol=1e-8)
+
+
+def test_small_moves_and_gradients_agree(generator: StyleGAN2) -> None:
+    """With a tiny k around the pictures' own values, the exact scan is the gradient."""
+    config = replace(CONFIG, method="gradient", images=12, components=7)
+    found = measure_relevance(generator, Projection(), config)
+    styles = _pictures(generator, config)
+    embedder = Projection()
+    conv = generator.layout.conv_columns()
+    for c in conv.nonzero().flatten().tolist()[::4]:
+        step = torch.zeros_like(styles)
+        step[:, c] = 1e-6
+        up, down = (
+            embedder.embed_images(generator.synthesis(styles + sign * step)) for sign in (1, -1)
+        )
+        row = F.normalize(F.normalize(up - down, dim=1).mean(dim=0), dim=0)
+        assert (found.matrix[c].double() * row).sum() > 0.9999
+    assert found.matrix[~conv].eq(0).all()
+
+
+def test_principal_directions_are_unit_and_strongest_first() -> None:
+    random = torch.Generator().manual_seed(4)
+    scale = torch.tensor([0.1, 3.0, 1.0, 0.0])
+    points = torch.randn(500, 4, generator=random) * scale + 5
+    found = principal_directions(points, 2)
+    torch.testing.assert_close(found.abs(), torch.eye(4)[[1, 2]], rtol=0, atol=0.1)
+    assert principal_directions(points[:3], 9).shape == (2, 4)
+
+
+def test_progress_ends_at_its_end(generator: StyleGAN2) -> None:
+    seen: list[tuple[int, int]] = []
+    measure_relevance(
+        generator, Projection(), replace(CONFIG, cosine=0.9),
+        on_step=lambda step, steps, _: seen.append((step, steps)),
+    )  # fmt: skip
+    conv = int(generator.layout.conv_columns().sum())
+    assert seen[-1] == (conv * 6, conv * 6)
+    assert [step for step, _ in seen] == sorted(step for step, _ in seen)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"images": 0}, "images"), ({"sigma": 0.0}, "sigma"), ({"cosine": 1.0}, "cosine"),
+     ({"samples": 1}, "samples"), ({"batch": 0}, "batch")],
+)  # fmt: skip
+def test_wrong_numbers_are_explained(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        replace(CONFIG, **wrong)
+
+
+def test_relevance_keeps_what_it_was_measured_with(generator: StyleGAN2) -> None:
+    found = measure_relevance(generator, Projection(), CONFIG)
+    assert isinstance(found, Relevance)
+    assert RelevanceConfig(**found.config) == CONFIG
