@@ -22,21 +22,32 @@ from torch import Tensor, nn
 import styleclip
 from styleclip import images
 from styleclip.checkpoints import (
+    Bank,
     Model,
     SavedEdit,
+    load_bank,
     load_clip,
     load_edit,
     load_encoder,
     load_generator,
     load_latent_map,
     read_model,
+    save_bank,
     save_edit,
     tensors_hash,
 )
-from styleclip.checkpoints.registry import CLIP, ENCODER, GENERATOR, LATENT_MAP
+from styleclip.checkpoints.registry import CLIP, DIRECTIONS, ENCODER, GENERATOR, LATENT_MAP
+from styleclip.editing.directions import DirectionConfig, find_direction
 from styleclip.editing.edit import Edit, apply_edits
 from styleclip.editing.latent_map import LatentMap, measure_latent_map
 from styleclip.editing.optimization import OptimizationConfig, optimize
+from styleclip.editing.relevance import (
+    Relevance,
+    RelevanceConfig,
+    relevance_of_map,
+    style_statistics,
+)
+from styleclip.editing.strength import fit_strength
 from styleclip.errors import ArgumentError, CheckpointError, PromptError
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
@@ -99,6 +110,18 @@ class Studio:
         if (self.model.folder / LATENT_MAP).exists():
             return load_latent_map(self.model.file(LATENT_MAP)).to(self.device)
         return measure_latent_map(self.generator, self.embedder)
+
+    @cached_property
+    def relevance(self) -> Relevance:
+        """What its style channels do, by samples: of the latent map, in a second."""
+        config = RelevanceConfig()
+        mean, std = style_statistics(self.generator, config.samples, config.seed, config.truncation)
+        return relevance_of_map(self.generator, self.latent_map, mean, std, config)
+
+    @cached_property
+    def bank(self) -> Relevance:
+        """The model's own bank, measured channel by channel. Raises ``CheckpointError``."""
+        return self.load_bank(self.model.file(DIRECTIONS))
 
     def sample(self, seed: int = 0, truncation: float = TRUNCATION) -> Tensor:
         """The w_plus [1,L,D] of a seed; ``truncation`` 1 is full variety, 0 the mean picture."""
@@ -181,21 +204,68 @@ class Studio:
         self,
         w_plus: Tensor,
         prompt: str | PromptPair,
-        config: OptimizationConfig | None = None,
+        config: OptimizationConfig | DirectionConfig | None = None,
         on_step: OnStep | None = None,
+        relevance: Relevance | None = None,
+        preserve: Sequence[str] = (),
     ) -> Edit:
-        """The edit of ``w_plus`` [B,L,D] that ``prompt`` asks for, by latent optimisation.
+        """The edit of ``w_plus`` [B,L,D] that ``prompt`` asks for.
 
+        The kind of ``config`` is the method: latent optimisation by default, or a global direction
+        (by ``relevance``, the model's own if it is None), with what ``preserve`` names left alone.
         Warns (``PromptWarning``) of words that the model does not know. Raises ``PromptError``.
         """
         pair = self.prompt(prompt)
         for message in self.prompt_warnings(pair):
             warnings.warn(message, PromptWarning, stacklevel=2)
+        if isinstance(config, DirectionConfig):
+            return self._direction(w_plus, pair, config, relevance, preserve)
+        if preserve:
+            raise ArgumentError("only directions can preserve things by name: use that method")
         config = OptimizationConfig() if config is None else config
         latent_map = self.latent_map if config.space == "mapped" else None
         return optimize(
             self.generator, self.embedder, w_plus, pair, config, on_step, latent_map=latent_map
         )
+
+    def _direction(
+        self,
+        w_plus: Tensor,
+        prompt: PromptPair,
+        config: DirectionConfig,
+        relevance: Relevance | None,
+        preserve: Sequence[str],
+    ) -> Edit:
+        found = self.relevance if relevance is None else relevance
+        if isinstance(found, Bank):
+            self._check_bank(found)
+        stay = [each for name in preserve for each in self.concept(name)]
+        edit = find_direction(found, self.embedder, prompt, config, stay)
+        if config.strength is not None:
+            return edit
+        return fit_strength(self.generator, self.embedder, w_plus, edit, self.latent_map)
+
+    def concept(self, name: str) -> list[Tensor]:
+        """The directions [E] of what a name means: a group of the model's vocabulary, or words.
+
+        A group ("hair colour") is the differences between its texts; other words ("glasses") are
+        the way from the neutral text to a text of them.
+        """
+        groups = self.vocabulary
+        if name.lower() in groups:
+            texts = self.embedder.embed_texts(groups[name.lower()])
+            return list(texts - texts.mean(dim=0))[:-1]  # the last is minus the sum of the others
+        pair = self.prompt(f"{self.model.neutral} with {name}")
+        for message in self.prompt_warnings(pair):
+            warnings.warn(message, PromptWarning, stacklevel=2)
+        target, neutral = self.embedder.embed_texts([pair.target, pair.neutral])
+        return [target - neutral]
+
+    @property
+    def vocabulary(self) -> dict[str, list[str]]:
+        """Texts that the model knows, by what they are about; empty if it names none."""
+        stated = self.model.extra.get("vocabulary", {})
+        return {str(name): [str(text) for text in texts] for name, texts in stated.items()}
 
     def render(
         self,
@@ -226,6 +296,27 @@ class Studio:
         self._check_weights(edit)
         return edit
 
+    def save_bank(self, path: str | Path, relevance: Relevance) -> None:
+        """Write a bank of this model's generator and CLIP. Raises ``CheckpointError``."""
+        hashes = self.hashes("generator", "clip")
+        save_bank(path, relevance, hashes["generator"], hashes["clip"])
+
+    def load_bank(self, path: str | Path) -> Bank:
+        """Read a bank of this model. Raises ``CheckpointError``, for other weights too."""
+        bank = load_bank(path)
+        self._check_bank(bank)
+        return bank
+
+    def _check_bank(self, bank: Bank) -> None:
+        ours = self.hashes("generator", "clip")
+        for part, theirs in (("generator", bank.generator_hash), ("clip", bank.clip_hash)):
+            if ours[part] != theirs:
+                raise CheckpointError(
+                    f"the bank was measured with another {part}: expected {theirs[:12]}, but the "
+                    f"model {self.model.name!r} has {ours[part][:12]}; measure one for this model "
+                    "(styleclip directions measure)"
+                )
+
     def recipe(
         self,
         source: Source,
@@ -239,7 +330,7 @@ class Studio:
         parts: list[Part] = ["generator"]
         if edits and found_here:
             parts.append("clip")
-            if any(edit.config.get("space") == "mapped" for edit, _ in edits):
+            if any(uses_latent_map(edit) for edit, _ in edits):
                 parts.append("latent map")
         return Recipe(
             model=self.model.name,
@@ -307,3 +398,8 @@ class Studio:
         if network is None:
             raise ArgumentError(f"the model {self.model.name!r} has no {part}")
         return network.state_dict()
+
+
+def uses_latent_map(edit: Edit) -> bool:
+    """Whether the model's latent map had a part in finding the edit."""
+    return edit.config.get("space") == "mapped" or edit.method == "direction"

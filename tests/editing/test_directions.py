@@ -16,7 +16,7 @@ from styleclip.editing.directions import (
     DirectionConfig,
     channel_step,
     find_direction,
-    joint_step,
+    without,
 )
 from styleclip.editing.edit import apply_edits
 from styleclip.editing.relevance import Relevance
@@ -101,34 +101,26 @@ def test_more_channels_than_there_are_is_all_that_are_measured() -> None:
     assert (step != 0).sum() == 10
 
 
-def test_the_joint_step_is_the_minimum_of_its_ridge() -> None:
-    relevance, wanted = bank(), F.normalize(torch.randn(12), dim=0)
-    config = DirectionConfig(ridge=0.2, strength=1.0)
-    step = joint_step(relevance, wanted, config) / relevance.std
-    effects = (relevance.effect[:, None] * relevance.matrix).double()
-    floor = 0.2 * (effects.t() @ effects).diagonal().mean()
-    # the step is scaled: the ridge's own minimum is a multiple of it
-    predicted = effects.t() @ step.double()
-    scale = (predicted @ wanted.double()) / (
-        predicted.square().sum() + floor * step.double().square().sum()
+def test_what_must_stay_is_left_out_of_the_step() -> None:
+    relevance = bank()
+    wanted = F.normalize(torch.randn(12), dim=0)
+    kept = [F.normalize(torch.randn(12), dim=0) for _ in range(2)]
+    left = without(wanted, kept)
+    for each in kept:
+        assert abs(left @ each) < 1e-6
+    torch.testing.assert_close(left.norm(), torch.tensor(1.0))
+    # as near to what was wanted as it can be: the rest lies in the span of what stays
+    rest = wanted - left * (left @ wanted)
+    span = torch.stack(kept, dim=1)
+    torch.testing.assert_close(
+        span @ torch.linalg.lstsq(span, rest[:, None]).solution, rest[:, None]
     )
-    amounts = (scale * step.double()).requires_grad_(True)
-    loss = (effects.t() @ amounts - wanted.double()).square().sum()
-    loss = loss + floor * amounts.square().sum()
-    (gradient,) = torch.autograd.grad(loss, amounts)
-    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-6)
-
-
-def test_the_joint_step_leaves_alone_what_single_channels_drag_along() -> None:
-    """Two channels: one moves a and b, one moves b alone; asked for a, the second takes b back."""
-    matrix = F.normalize(torch.tensor([[1.0, 1.0], [0.0, 1.0]]), dim=1)
-    ones = torch.ones(2)
-    relevance = Relevance(matrix, ones, ones, ones, ones)
-    wanted = torch.tensor([1.0, 0.0])
-    joint = joint_step(relevance, wanted, DirectionConfig(ridge=1e-6)) @ matrix
-    single = channel_step(relevance, wanted, DirectionConfig(threshold=0.0)) @ matrix
-    assert abs(joint[1]) < 1e-4 * joint[0]
-    assert single[1] > 0.9 * single[0]
+    edit = find_direction(relevance, Texts(), PROMPT, preserve=kept)
+    plain = find_direction(relevance, Texts(), PROMPT)
+    assert edit.style_step is not None and plain.style_step is not None
+    assert not torch.allclose(edit.style_step, plain.style_step)
+    with pytest.raises(PromptError, match="preserve less"):
+        without(wanted, [wanted + 1e-3 * kept[0]])
 
 
 @settings(max_examples=20, deadline=None)
@@ -178,7 +170,7 @@ def test_two_texts_that_are_one_to_the_embedder() -> None:
         find_direction(bank(), Texts(), PromptPair("ab", "ba"))
 
 
-@pytest.mark.parametrize("config", [DirectionConfig(), DirectionConfig(channels=3)])
+@pytest.mark.parametrize("config", [DirectionConfig(), DirectionConfig(channels=3)], ids=str)
 def test_an_empty_bank_is_an_error(config: DirectionConfig) -> None:
     relevance = bank()
     relevance.matrix.zero_()

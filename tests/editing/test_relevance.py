@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styleclip.editing.directions import DirectionConfig, channel_step
+from styleclip.editing.latent_map import LatentMap
 from styleclip.editing.relevance import (
     Relevance,
     RelevanceConfig,
@@ -20,6 +22,7 @@ from styleclip.editing.relevance import (
     known,
     measure_relevance,
     principal_directions,
+    relevance_of_map,
     style_statistics,
 )
 from styleclip.errors import ArgumentError
@@ -216,3 +219,26 @@ def test_relevance_keeps_what_it_was_measured_with(generator: StyleGAN2) -> None
     found = measure_relevance(generator, Projection(), CONFIG)
     assert isinstance(found, Relevance)
     assert RelevanceConfig(**found.config) == CONFIG
+
+
+def test_by_samples_a_step_is_that_of_the_latent_map(generator: StyleGAN2) -> None:
+    """The step in S of all channels is, up to its length, what the affine layers make of d A."""
+    mean, std = style_statistics(generator, 400)
+    random = torch.Generator().manual_seed(2)
+    matrix = torch.randn(7, 6, generator=random, dtype=torch.float64)
+    found = relevance_of_map(generator, LatentMap(matrix, matrix[:, 0], matrix), mean, std, CONFIG)
+    direction = F.normalize(torch.randn(7, generator=random), dim=0)
+    step = channel_step(found, direction, DirectionConfig(strength=1.0)).double()
+    w_plus = (direction.double() @ matrix).expand(1, generator.rows, -1)
+    moved = (generator.affine(w_plus) - generator.affine(torch.zeros_like(w_plus)))[0]
+    conv = generator.layout.conv_columns()
+    assert F.cosine_similarity(step[conv], moved[conv], dim=0) > 0.9999
+    assert step[~conv].eq(0).all()
+    assert found.matrix.norm(dim=1).max() == pytest.approx(1.0)
+
+
+def test_measuring_by_samples_needs_no_scan(generator: StyleGAN2) -> None:
+    found = measure_relevance(generator.float(), Projection(), replace(CONFIG, method="samples"))
+    conv = generator.layout.conv_columns()
+    assert found.matrix[conv].norm(dim=1).min() > 0
+    assert found.config["method"] == "samples"

@@ -32,8 +32,10 @@ from styleclip.errors import ArgumentError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from styleclip.editing.directions import DirectionConfig
     from styleclip.editing.edit import Edit
     from styleclip.editing.optimization import OptimizationConfig
+    from styleclip.editing.relevance import Relevance
 
 EDIT_USAGE = (
     "give a picture and a quoted prompt, as in "
@@ -41,6 +43,7 @@ EDIT_USAGE = (
 )
 APPLY_USAGE = "give a picture and a file of an edit, as in styleclip apply me.png edit.safetensors"
 
+Method = Literal["optimize", "direction"]
 Preset = Literal["default", "paper"]
 Space = Literal["w_plus", "style"]
 
@@ -61,14 +64,46 @@ def edit(
     truncation: Truncation = 0.7,
     out: OutOrFolder = None,
     stack: Stack = False,
+    method: Annotated[
+        Method, typer.Option(help="Optimise this picture, or take one direction for all pictures.")
+    ] = "optimize",
     preset: Annotated[Preset, typer.Option(help="Ours, or the official run.")] = "default",
     space: Annotated[
         Space | None,
-        typer.Option(help="Move straight in W+ or S, not by the model's latent map."),
+        typer.Option(help="optimize: move straight in W+ or S, not by the model's latent map."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, max=100_000, metavar="N", help="Steps of the optimisation.")
+        int | None,
+        typer.Option(min=1, max=100_000, metavar="N", help="optimize: how many steps."),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="BETA", help="direction: leave out channels with |R| below it."),
+    ] = None,
+    channels: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="K", help="direction: keep the K strongest channels."),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            min=-100,
+            max=100,
+            help="direction: deviations that the strongest channel moves; each picture's own, as "
+            "many as it takes, if absent.",
+        ),
+    ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="direction: a bank of 'directions measure'."),
+    ] = None,
+    preserve: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="direction: what must stay, separated by commas, as in 'hair colour, glasses'.",
+        ),
+    ] = "",
     refine: Refine = None,
     reinvert: Reinvert = False,
     strip: StripFlag = False,
@@ -93,8 +128,26 @@ def edit(
     )  # fmt: skip
     if save_edit is not None and len(texts) > 1:
         raise ArgumentError(f"--save-edit writes one edit, so give one prompt; got {len(texts)}")
-    config = _config(preset, space, steps)
+    stay = [name.strip() for name in preserve.split(",") if name.strip()]
+    _check_method(
+        method,
+        optimize={"--space": space, "--steps": steps},
+        direction={"--threshold": threshold, "--channels": channels, "--alpha": alpha,
+                   "--bank": bank, "--preserve": preserve or None},
+    )  # fmt: skip
+    config: OptimizationConfig | DirectionConfig
+    if method == "direction":
+        config = _direction_config(preset, threshold, channels, alpha)
+    else:
+        config = _config(preset, space, steps)
     studio = open_studio(model, device)
+    relevance: Relevance | None = None
+    if bank is not None:
+        relevance = studio.load_bank(bank)
+    elif method == "direction" and preset == "paper":
+        relevance = studio.bank
+    for name in stay:
+        studio.concept(name)  # raises for one that cannot be used
     prompts = [studio.prompt(text) for text in texts]
     outputs = plan(request, prompts, out, force, strip, gif, save_edit)
     notes = list(dict.fromkeys(note for each in prompts for note in studio.prompt_warnings(each)))
@@ -110,7 +163,7 @@ def edit(
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PromptWarning)  # said above
-            return studio.edit(w_plus, prompts[i], config, on_step)
+            return studio.edit(w_plus, prompts[i], config, on_step, relevance, stay)
 
     carry_out(studio, request, prompts, find, outputs, watch, notes)
 
@@ -170,3 +223,28 @@ def _config(preset: Preset, space: Space | None, steps: int | None) -> Optimizat
     elif space is not None:
         config = OptimizationConfig.plain(space)
     return config if steps is None else replace(config, steps=steps)
+
+
+def _direction_config(
+    preset: Preset, threshold: float | None, channels: int | None, alpha: float | None
+) -> DirectionConfig:
+    from dataclasses import replace
+
+    from styleclip.editing.directions import DirectionConfig
+
+    if preset == "default":
+        return DirectionConfig(threshold, channels, alpha)
+    config = DirectionConfig.paper()
+    if channels is not None:
+        config = replace(config, threshold=threshold, channels=channels)
+    elif threshold is not None:
+        config = replace(config, threshold=threshold)
+    return config if alpha is None else replace(config, strength=alpha)
+
+
+def _check_method(method: Method, **options: dict[str, object]) -> None:
+    """Raise ``ArgumentError`` for an option that belongs to another method."""
+    for owner, given in options.items():
+        for name, value in given.items():
+            if value is not None and owner != method:
+                raise ArgumentError(f"{name} belongs to --method {owner}; leave it out or add that")

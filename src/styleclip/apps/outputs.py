@@ -86,6 +86,13 @@ def check_outputs(outputs: Outputs, may_make_folder: bool = False) -> None:
         images.check_output(path, outputs.force, suffix)
 
 
+def check_edit_file(path: Path, force: bool) -> None:
+    """Raise ``ImageError`` unless a .safetensors file can be written to ``path``."""
+    from styleclip import images
+
+    images.check_output(path, force, ".safetensors")
+
+
 def save_picture(
     path: Path,
     image: Tensor,

@@ -3,12 +3,14 @@
   load_generator(path) -> StyleGAN2      native, rosinality or NVIDIA weights, told by their keys
   load_clip(path)      -> ClipEmbedder   a transformers folder, or OpenAI's state dict
   load_encoder(path)   -> Encoder        native
-  load_edit(path)      -> SavedEdit         native
+  load_edit(path)      -> SavedEdit      native
+  load_bank(path)      -> Bank           native
 Foreign weights are converted at this border by complete key maps: every parameter of ours filled
 once, every foreign key used or knowingly dropped, anything else an error. The rest of the library
 cannot tell where weights came from. Nothing in a file is ever executed.
 """
 
+from styleclip.checkpoints.banks import Bank, load_bank, load_scan, save_bank, save_scan
 from styleclip.checkpoints.edits import SavedEdit, load_edit, save_edit
 from styleclip.checkpoints.files import file_hash, read_weights, tensors_hash
 from styleclip.checkpoints.loaders import (
@@ -24,9 +26,11 @@ from styleclip.checkpoints.native import read_network, save_network
 from styleclip.checkpoints.registry import Model, read_model, resolve_model
 
 __all__ = [
+    "Bank",
     "Model",
     "SavedEdit",
     "file_hash",
+    "load_bank",
     "load_clip",
     "load_edit",
     "load_encoder",
@@ -34,12 +38,15 @@ __all__ = [
     "load_identity",
     "load_latent_map",
     "load_reader",
+    "load_scan",
     "read_model",
     "read_network",
     "read_weights",
     "resolve_model",
+    "save_bank",
     "save_edit",
     "save_generator",
     "save_network",
+    "save_scan",
     "tensors_hash",
 ]

@@ -64,12 +64,14 @@ def save_network(
         raise
 
 
-def read_network(path: str | Path, kind: str | None = None) -> Network:
-    """Read a native file: (kind, config, state dict with floats as float32).
+def read_network(
+    path: str | Path, kind: str | None = None, floats: torch.dtype | None = torch.float32
+) -> Network:
+    """Read a native file: (kind, config, state dict with ``floats`` as float32, None: as stored).
 
     ``kind``, if given, is what the file must hold. Raises ``CheckpointError`` otherwise.
     """
-    return parse_network(read_weights(path), kind)
+    return parse_network(read_weights(path), kind, floats)
 
 
 def is_native(weights: Weights) -> bool:
@@ -77,7 +79,9 @@ def is_native(weights: Weights) -> bool:
     return weights.metadata.get("format", "").startswith("styleclip/")
 
 
-def parse_network(weights: Weights, kind: str | None = None) -> Network:
+def parse_network(
+    weights: Weights, kind: str | None = None, floats: torch.dtype | None = torch.float32
+) -> Network:
     """``read_network`` of a file that has been read already."""
     path, metadata = weights.path, weights.metadata
     if metadata.get("format") != FORMAT:
@@ -98,7 +102,7 @@ def parse_network(weights: Weights, kind: str | None = None) -> Network:
             f"{path} is a file of kind {found_kind!r}, expected {kind!r}: give another file"
         )
     state_dict = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
+        name: tensor.to(floats) if floats and tensor.is_floating_point() else tensor
         for name, tensor in weights.contents.items()
     }
     return Network(found_kind, config, state_dict)

@@ -3,16 +3,17 @@
   d    = normalise(t - n), t and n the embeddings of the target and the neutral text
   R_c  = <relevance_c, d>,  zero where |R_c| < beta
   ds_c = R_c / max|R| * sd_c           s' = s + alpha ds
-"Joint", ours: R as above says what each channel does by itself; the channels of a step act
-together, so instead  ds = sd * argmin_a |sum_c a_c effect_c relevance_c - d|^2 + ridge |a|^2.
+A new prompt costs one product; a new generator the measuring of its relevance (`relevance.py`),
+whose quickest way takes seconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
@@ -25,12 +26,15 @@ from styleclip.prompts import PromptPair
 
 @dataclass(frozen=True)
 class DirectionConfig:
-    """``threshold`` beta, or the number of ``channels`` to keep; neither: the joint step."""
+    """``threshold`` beta, or the number of ``channels`` to keep; neither keeps all.
+
+    ``strength`` is alpha: the strongest channel moves so many of its standard deviations. None is
+    a step of one deviation, for ``strength.fit_strength`` to find each picture's own alpha.
+    """
 
     threshold: float | None = None
     channels: int | None = None
-    strength: float = 3.0  # alpha
-    ridge: float = 0.1  # of the joint step, as a share of the mean squared effect
+    strength: float | None = None
 
     def __post_init__(self) -> None:
         if self.threshold is not None and self.channels is not None:
@@ -42,7 +46,7 @@ class DirectionConfig:
 
     @classmethod
     def paper(cls, threshold: float = 0.15, strength: float = 4.1) -> DirectionConfig:
-        """The official notebook's defaults."""
+        """The official notebook's defaults, for a bank of exact relevance."""
         return cls(threshold=threshold, strength=strength)
 
 
@@ -51,17 +55,16 @@ def find_direction(
     embedder: Embedder,
     prompt: PromptPair,
     config: DirectionConfig = DirectionConfig(),
+    preserve: Sequence[Tensor] = (),
 ) -> Edit:
     """The step [1,S] that ``prompt`` asks for, the same for every picture.
 
-    Raises ``PromptError`` where the two texts are one to the embedder, ``ArgumentError`` where no
-    channel passes the threshold.
+    ``preserve``: directions [E] of what must stay; their part of the prompt's is left out. Raises
+    ``PromptError`` where the two texts are one to the embedder, or where nothing is left to ask
+    for; ``ArgumentError`` where no channel passes the threshold.
     """
-    wanted = prompt_direction(embedder, prompt).to(relevance.matrix)
-    if config.threshold is None and config.channels is None:
-        step = joint_step(relevance, wanted, config)
-    else:
-        step = channel_step(relevance, wanted, config)
+    wanted = without(prompt_direction(embedder, prompt), preserve)
+    step = channel_step(relevance, wanted.to(relevance.matrix), config)
     return Edit("direction", prompt, style_step=step[None], config=asdict(config))
 
 
@@ -76,12 +79,26 @@ def prompt_direction(embedder: Embedder, prompt: PromptPair) -> Tensor:
     return text_direction(target, neutral)
 
 
+def without(direction: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """The unit ``direction`` [E] less its part in the span of ``others``, unit again."""
+    if not others:
+        return direction
+    basis, _ = torch.linalg.qr(torch.stack(list(others), dim=1).to(direction))
+    left = direction - basis @ (basis.t() @ direction)
+    if left.norm() < 0.1:
+        raise PromptError("what should change is what should be preserved: preserve less")
+    return F.normalize(left, dim=0)
+
+
 def channel_step(relevance: Relevance, wanted: Tensor, config: DirectionConfig) -> Tensor:
     """alpha ds [S] of the channels whose relevance to ``wanted`` [E] passes."""
     response = relevance.matrix @ wanted  # R
     largest = response.abs().max()
     if not largest > 0:
-        raise _nothing_moves()
+        raise ArgumentError(
+            "no channel of this bank moves a picture along this prompt: measure the relevance of "
+            "this generator again, or use other words"
+        )
     kept = response.abs() >= passing_value(response, config)
     if not bool(kept.any()):
         raise ArgumentError(
@@ -89,7 +106,8 @@ def channel_step(relevance: Relevance, wanted: Tensor, config: DirectionConfig) 
             f"{largest:.4f}; lower the threshold"
         )
     chosen = torch.where(kept, response, 0.0)
-    return config.strength * relevance.std.to(chosen) * chosen / chosen.abs().max()
+    alpha = 1.0 if config.strength is None else config.strength
+    return alpha * relevance.std.to(chosen) * chosen / chosen.abs().max()
 
 
 def passing_value(response: Tensor, config: DirectionConfig) -> float:
@@ -98,25 +116,3 @@ def passing_value(response: Tensor, config: DirectionConfig) -> float:
         return float(config.threshold or 0.0)
     count = min(config.channels, int((response != 0).sum()))
     return float(response.abs().topk(count).values[-1])
-
-
-def joint_step(relevance: Relevance, wanted: Tensor, config: DirectionConfig) -> Tensor:
-    """alpha ds [S], ds the ridge regression of ``wanted`` [E] on what the channels do together.
-
-    Scaled like a step of single channels: its strongest one moves alpha deviations.
-    """
-    effects = relevance.effect[:, None] * relevance.matrix  # [S,E]
-    if not bool((effects @ wanted).any()):
-        raise _nothing_moves()
-    gram = effects.t() @ effects  # [E,E]
-    floor = config.ridge * gram.diagonal().mean()
-    identity = torch.eye(len(gram)).to(gram)
-    step = effects @ torch.linalg.solve(gram + floor * identity, wanted)
-    return config.strength * relevance.std.to(step) * step / step.abs().max()
-
-
-def _nothing_moves() -> ArgumentError:
-    return ArgumentError(
-        "no channel of this bank moves a picture along this prompt: measure the relevance of "
-        "this generator again, or use other words"
-    )

@@ -3,14 +3,16 @@
   exact      u_ic = normalise(e(s_i, s_c = mean + k sd) - e(s_i, s_c = mean - k sd))
   gradient   u_ic = normalise(de(s_i) / ds_c), in the principal directions of e
   relevance_c = normalise(mean over images i of u_ic)                              [S,E]
-Every other channel stays as image i has it. A channel needs no further images once its mean is
-known tightly enough. Measured once per generator and CLIP; a prompt is one product with it.
+  samples    relevance_c ~ C_se C_ee^-1 / sd_c: how far c usually is when e is (`latent_map`), all
+             channels together, where the first two move each by itself
+Exact moves leave every other channel as image i has it, and a channel needs no further images once
+its mean is known tightly enough. Measured once per generator and CLIP.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -18,7 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
-from styleclip.editing.latent_map import enough_resolution
+from styleclip.editing.latent_map import (
+    LatentMap,
+    LatentMapConfig,
+    enough_resolution,
+    measure_latent_map,
+)
 from styleclip.errors import ArgumentError
 from styleclip.generators import Generator, Prefix
 from styleclip.latents import StyleLayer
@@ -30,7 +37,7 @@ OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 class RelevanceConfig:
     """The paper's numbers, but for the number of images, which is its upper bound here."""
 
-    method: Literal["exact", "gradient"] = "exact"
+    method: Literal["exact", "gradient", "samples"] = "exact"
     images: int = 100
     sigma: float = 5.0  # k: how far a channel is moved, in standard deviations
     cosine: float | None = 0.98  # wanted with the mean of all images; None: never stop early
@@ -58,10 +65,11 @@ class RelevanceConfig:
 
 @dataclass(frozen=True, eq=False)
 class Relevance:
-    """``matrix`` [S,E]: unit rows, zero where nothing was measured; ``std``, ``mean`` [S].
+    """``matrix`` [S,E], zero where nothing was measured; ``mean``, ``std`` [S] of the style.
 
-    ``effect`` [S] is the mean length of a channel's change of e, from -k to +k deviations;
-    ``images`` [S] is how many pictures each row rests on.
+    The rows are of unit length; by samples the longest is. ``effect`` [S] is the mean length of a
+    channel's change of e, from -k to +k deviations (by samples unknown, zero); ``images`` [S] is
+    how many pictures each row rests on.
     """
 
     matrix: Tensor
@@ -129,6 +137,9 @@ def measure_relevance(
         generator, config.samples, config.seed, config.truncation, config.cutoff
     )
     styles = _pictures(generator, config)
+    if config.method == "samples":
+        found = measure_latent_map(generator, embedder, LatentMapConfig(seed=config.seed), on_step)
+        return relevance_of_map(generator, found, mean, std, config)
     if config.method == "gradient":
         return _by_gradient(generator, embedder, styles, mean, std, config, on_step)
     scan = scan or _nothing_known(generator, embedder, styles[:1], config)
@@ -136,6 +147,26 @@ def measure_relevance(
     return Relevance(
         F.normalize(scan.change, dim=1).float(), mean, std,
         (scan.length / scan.images.clamp(min=1)).float(), scan.images.clone(), asdict(config),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def relevance_of_map(
+    generator: Generator,
+    latent_map: LatentMap,
+    mean: Tensor,
+    std: Tensor,
+    config: RelevanceConfig,
+) -> Relevance:
+    """The relevance by samples: the affine layers carry the map from e to w on to S."""
+    steps = latent_map.matrix.to(generator.w_average)[:, None].expand(-1, generator.rows, -1)
+    style = generator.affine(steps) - generator.affine(torch.zeros_like(steps[:1]))  # [E,S]
+    columns = _measurable(generator, generator.resolution, config).to(style)
+    rows = (style / std.to(style).clamp(min=1e-8)).t() * columns[:, None]
+    longest = rows.norm(dim=1).max().clamp(min=1e-12)
+    return Relevance(
+        (rows / longest).float(), mean, std, torch.zeros_like(mean),
+        torch.zeros(len(mean), dtype=torch.int64), asdict(replace(config, method="samples")),
     )  # fmt: skip
 
 
@@ -154,7 +185,7 @@ def _scan(
     """The exact measurement, a piece of work for every resolution and group of images."""
     resolution = _resolution(generator, embedder, config)
     groups = torch.arange(len(styles)).split(config.group)
-    whole = _measurable(generator, resolution, config).sum().item() * len(styles)
+    whole = int(_measurable(generator, resolution, config).sum()) * len(styles)
     pieces = [(size, group) for size in _sizes(resolution) for group in groups]
     for number, (size, group) in enumerate(pieces):
         if number < scan.chunks:
@@ -178,7 +209,7 @@ def _scan(
             settled = known(scan, config.cosine, len(styles)) & (scan.images > 0)
             done = torch.where(settled, len(styles), scan.images).sum().item()
             left = whole if number + 1 == len(pieces) else int(done)
-            on_step(left, int(whole), {"images a channel": _average_images(scan)})
+            on_step(left, whole, {"images a channel": _average_images(scan)})
 
 
 def _pushed_apart(
@@ -192,7 +223,7 @@ def _pushed_apart(
     config: RelevanceConfig,
     resolution: int,
 ) -> Tensor:
-    """e(+k sd) - e(-k sd) of each of ``columns`` [C] in each picture of ``styles`` [N,S]: [C,N,E]."""
+    """e(+k sd) - e(-k sd) of ``columns`` [C] in each picture of ``styles`` [N,S]: [C,N,E]."""
     channels, pictures = len(columns), len(styles)
     moved = styles.repeat(2 * channels, 1).unflatten(0, (channels, 2, pictures))
     for i, column in enumerate(columns.tolist()):
@@ -201,8 +232,9 @@ def _pushed_apart(
     images = generator.synthesis(
         moved.flatten(0, 2), resolution=resolution, start=prefix.repeat(2 * channels)
     )
-    up, down = embedder.embed_images(images).unflatten(0, (channels, 2, pictures)).unbind(1)
-    return up - down
+    up, down = embedder.embed_images(images).view(channels, 2, pictures, -1).unbind(1)
+    apart: Tensor = up - down
+    return apart
 
 
 def known(scan: Scan, cosine: float | None, images: int) -> Tensor:

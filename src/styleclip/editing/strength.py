@@ -2,7 +2,7 @@
 
   a* = min { a : <e(G(apply(w_plus, a))), d> >= goal },  d = normalise(t - n)
 by the embedder's own measure, each picture for itself, with the person held where an identity
-network says so:  a* <= max { a : <R(a), R(0)> >= floor }.  For every method, since all return edits.
+network says so:  a* <= max { a : <R(a), R(0)> >= floor }.  For every method: all return edits.
 """
 
 from __future__ import annotations
@@ -15,16 +15,22 @@ from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
 from styleclip.editing.edit import Edit
-from styleclip.editing.latent_map import enough_resolution
+from styleclip.editing.latent_map import LatentMap, enough_resolution
 from styleclip.errors import ArgumentError
 from styleclip.generators import Generator, chunk_size
+from styleclip.losses import text_direction
 
 
 @dataclass(frozen=True)
 class StrengthConfig:
-    """Strengths 0, most / points, 2 most / points, ... are looked at."""
+    """Strengths 0, most / points, 2 most / points, ... are looked at.
 
-    most: float = 2.0
+    ``goal``: how far above the mean of the generator's own samples counts as reached, along the
+    text and in their standard deviations.
+    """
+
+    goal: float = 3.5
+    most: float = 12.0
     points: int = 12
     identity_floor: float | None = None  # a cosine
     full: bool = False  # look at full resolution, not only at what CLIP needs
@@ -32,6 +38,29 @@ class StrengthConfig:
     def __post_init__(self) -> None:
         if self.most <= 0 or self.points < 1:
             raise ArgumentError("most and points must be positive")
+
+
+def fit_strength(
+    generator: Generator,
+    embedder: Embedder,
+    w_plus: Tensor,
+    edit: Edit,
+    latent_map: LatentMap,
+    config: StrengthConfig = StrengthConfig(),
+    identity: Callable[[Tensor], Tensor] | None = None,
+) -> Edit:
+    """The edit with a step for each picture, each as long as it has to be for its prompt.
+
+    ``latent_map`` knows how the generator's own samples spread.
+    """
+    target, neutral = embedder.embed_texts([edit.prompt.target, edit.prompt.neutral])
+    direction = text_direction(target, neutral)
+    middle, deviation = latent_map.spread(direction)
+    goal = middle + config.goal * deviation
+    chosen = choose_strength(
+        generator, embedder, w_plus, edit, direction, goal, config, identity
+    )  # fmt: skip
+    return scaled(edit, chosen)
 
 
 @torch.no_grad()

@@ -336,12 +336,12 @@ def _sentence(noun: str, parts: list[tuple[str, str]], rng: np.random.Generator)
     if adjectives and " of a " in noun:  # the adjectives belong to the person
         head, _, noun = noun.partition(" of a ")
         words = " ".join([*adjectives, noun])
-        opening = f"{head} of {_article(words)} {words}"
+        opening = f"{head} of {indefinite_article(words)} {words}"
     else:
         opening = " ".join([*adjectives, noun])
     article = _pick(ARTICLES, rng)
     if article == "a":
-        article = _article(opening)
+        article = indefinite_article(opening)
     text = f"{article} {opening}" if article else opening
 
     previous = ""
@@ -382,7 +382,7 @@ def _tags(parts: list[tuple[str, str]], rng: np.random.Generator) -> str:
     return ", ".join(words[:-1]) + glue + words[-1]
 
 
-def _article(words: str) -> str:
+def indefinite_article(words: str) -> str:
     return "an" if words[0] in "aeiou" else "a"
 
 

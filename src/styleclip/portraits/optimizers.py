@@ -38,12 +38,13 @@ class MuonForConvolutions(torch.optim.Muon):
         for view, parameter in zip(views, self.convolutions, strict=True):
             gradient = parameter.grad
             view.grad = None if gradient is None else _rows(gradient).to(view)
-        return super().step(closure)
+        return super().step(closure)  # type: ignore[no-untyped-call]  # torch's stubs
 
 
-def split_parameters(parameters: Iterable[nn.Parameter]) -> tuple[list[Any], list[Any]]:
+def split_parameters(parameters: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Those for Muon (3x3 convolutions between features) and those for Adam."""
-    convolutions, others = [], []
+    convolutions: list[Tensor] = []
+    others: list[Tensor] = []
     for parameter in parameters:
         square = parameter.ndim == 4 and parameter.shape[2] > 1 and min(parameter.shape[:2]) > 3
         (convolutions if square else others).append(parameter)
@@ -55,7 +56,7 @@ def _rows(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 3, 1).flatten(1)
 
 
-def _matrix(parameter: nn.Parameter) -> nn.Parameter:
+def _matrix(parameter: Tensor) -> nn.Parameter:
     rows = _rows(parameter.data)
     if rows.data_ptr() != parameter.data_ptr():
         raise ValueError("the weights of a convolution must be channels-last")

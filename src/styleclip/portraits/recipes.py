@@ -52,6 +52,7 @@ from styleclip.portraits.train_identity import IdentityRecipe, person_of_seed, t
 from styleclip.portraits.train_reader import ReaderRecipe, train_reader
 from styleclip.portraits.train_sharpen import SharpenRecipe, train_sharpen
 from styleclip.portraits.training import OnStep, Renders, steps_done, stored_renders
+from styleclip.portraits.vocabulary import vocabulary
 
 STAGES = ("generator", "encoder", "clip", "identity", "reader")
 TRAINING_SEEDS = (0, 40_000)  # first, count
@@ -270,6 +271,7 @@ def write_model(
         "description": f"procedurally drawn portraits of {SIZE} pixels, with known attributes",
         "neutral": NEUTRAL,
         "world": WORLD_VERSION,
+        "vocabulary": vocabulary(),
         "licence": "MIT",
     }
     (target / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")

@@ -15,6 +15,7 @@ import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -164,10 +165,10 @@ def _optimizers(
     seen, seen_others = split_parameters(encoder.parameters())
     share = recipe.encoder_share
     muon = MuonForConvolutions([{"params": drawn}, {"params": seen, "factor": share}])
-    adam = torch.optim.Adam(
-        [{"params": drawn_others}, {"params": seen_others, "factor": share}], betas=(0.9, 0.99)
-    )
-    return muon, adam
+    groups: list[dict[str, Any]] = [
+        {"params": drawn_others}, {"params": seen_others, "factor": share},
+    ]  # fmt: skip
+    return muon, torch.optim.Adam(groups, betas=(0.9, 0.99))
 
 
 def _critic_loss(
@@ -177,11 +178,12 @@ def _critic_loss(
     pair = torch.cat([images, fake]).requires_grad_(penalised)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=not penalised):
         real_patches, fake_patches = critic(pair).float().chunk(2)
-    told_apart = F.softplus(fake_patches - real_patches).mean()
+    told_apart: Tensor = F.softplus(fake_patches - real_patches).mean()
     if not penalised:
         return told_apart
     (gradient,) = torch.autograd.grad(
         real_patches.sum() + fake_patches.sum(), pair, create_graph=True
     )
     steepness = gradient.square().sum(dim=(1, 2, 3)).mean() / fake_patches[0].numel()
-    return told_apart + recipe.penalty_every * recipe.gamma / 2 * steepness
+    total: Tensor = told_apart + recipe.penalty_every * recipe.gamma / 2 * steepness
+    return total

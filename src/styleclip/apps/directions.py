@@ -1,0 +1,256 @@
+"""``styleclip directions measure | find | top``: banks of directions, and what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from styleclip.apps.console import Stopwatch, answer, progress
+from styleclip.apps.options import Device, Force, Json, ModelName, open_studio
+from styleclip.apps.outputs import check_edit_file
+from styleclip.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from styleclip.editing.relevance import Relevance
+    from styleclip.studio import Studio
+
+app = typer.Typer(
+    help="Global directions: measure what style channels do, find directions, look at them.",
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Method = Literal["exact", "gradient", "samples"]
+BankFile = Annotated[
+    Path | None,
+    typer.Option("--bank", help="A bank that 'measure' wrote; the model's own ways if absent."),
+]
+
+
+@app.command()
+def measure(
+    out: Annotated[Path, typer.Argument(metavar="BANK", help="The .safetensors file to write.")],
+    method: Annotated[
+        Method,
+        typer.Option(help="Every channel moved; or backward passes; or a regression on samples."),
+    ] = "exact",
+    images: Annotated[
+        int, typer.Option(min=2, max=100_000, help="Pictures that channels are moved in, at most.")
+    ] = 100,
+    sigma: Annotated[
+        float, typer.Option(min=0.1, max=100, help="How far, in standard deviations.")
+    ] = 5.0,
+    cosine: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="A channel is done when its mean is known so well; 1 takes all pictures.",
+        ),
+    ] = 0.98,
+    full: Annotated[
+        bool, typer.Option("--full", help="Render at full size, not only what CLIP needs.")
+    ] = False,
+    rgb: Annotated[bool, typer.Option("--rgb", help="The toRGB layers too.")] = False,
+    batch: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Pictures at once: the bound of the memory.")
+    ] = 64,
+    seed: Annotated[int, typer.Option(min=0, metavar="N")] = 5,
+    model: ModelName = "portraits",
+    device: Device = "auto",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Measure what every style channel of a model does; stopped, the same command goes on."""
+    from styleclip.checkpoints import load_scan, save_scan
+    from styleclip.editing.relevance import RelevanceConfig, Scan, measure_relevance
+
+    watch = Stopwatch()
+    check_edit_file(out, force)
+    config = RelevanceConfig(
+        method=method, images=images, group=min(10, images), sigma=sigma,
+        cosine=None if cosine in (0, 1) else cosine, seed=seed, batch=batch,
+        resolution="full" if full else "enough", rgb=rgb,
+    )  # fmt: skip
+    studio = open_studio(model, device)
+    settings = {**studio.hashes("generator", "clip"), **vars(config)}
+    settings.pop("batch")  # changes no number that matters
+    partial = out.with_name(out.name + ".partial")
+    watch.lap("load")
+
+    def keep(scan: Scan) -> None:
+        save_scan(partial, scan, settings)
+
+    with progress() as bar:
+        found = measure_relevance(
+            studio.generator, studio.embedder, config, bar("measuring"),
+            load_scan(partial, settings), keep,
+        )  # fmt: skip
+    studio.save_bank(out, found)
+    partial.unlink(missing_ok=True)
+    watch.lap("measure")
+    measured = int((found.matrix.norm(dim=1) > 0).sum())
+    taken = found.images[found.images > 0].double()
+    average = float(taken.mean()) if len(taken) else 0.0
+    lines = [f"measured {measured} channels, {average:.1f} pictures each", f"wrote {out}"]
+    result = {"out": str(out), "channels": measured, "images": average, "seconds": watch.seconds}
+    answer(result, [*lines, f"seconds: {watch}"], as_json)
+
+
+@app.command()
+def find(
+    prompt: Annotated[str, typer.Argument(help="'neutral -> target', or the target alone.")],
+    out: Annotated[Path, typer.Argument(metavar="EDIT", help="The .safetensors file to write.")],
+    threshold: Annotated[
+        float | None, typer.Option(metavar="BETA", help="Leave out channels with |R| below it.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Keep the K strongest channels.")
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(min=-100, max=100, help="Deviations that the strongest channel moves.")
+    ] = 4.1,
+    bank: BankFile = None,
+    model: ModelName = "portraits",
+    device: Device = "auto",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write the direction of a prompt as an edit, for 'styleclip apply'."""
+    from styleclip.editing.directions import DirectionConfig, find_direction
+
+    check_edit_file(out, force)
+    config = DirectionConfig(threshold, channels, alpha)
+    studio = open_studio(model, device)
+    pair = studio.prompt(prompt)
+    edit = find_direction(relevance_of(studio, bank), studio.embedder, pair, config)
+    studio.save_edit(out, edit)
+    assert edit.style_step is not None
+    moved = int((edit.style_step != 0).sum())
+    result = {"out": str(out), "target": pair.target, "neutral": pair.neutral, "channels": moved}
+    answer(result, [f"{pair}: {moved} channels", f"wrote {out}"], as_json)
+
+
+@app.command()
+def top(
+    prompt: Annotated[
+        str | None, typer.Argument(help="The prompt whose channels are listed.")
+    ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(metavar="LAYER:N", help="Describe one channel instead, such as 32.conv:17."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 8,
+    strip: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write each one's effect on a picture, as a PNG."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The picture of the strip.")] = 0,
+    bank: BankFile = None,
+    model: ModelName = "portraits",
+    device: Device = "auto",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """List the channels that a prompt moves, or the words that describe a channel."""
+    from styleclip import images
+    from styleclip.editing.directions import prompt_direction
+
+    if (prompt is None) == (channel is None):
+        raise ArgumentError("give a prompt, as in 'a face with red hair', or --channel LAYER:N")
+    if strip is not None:
+        images.check_output(strip, force)
+    studio = open_studio(model, device)
+    relevance = relevance_of(studio, bank)
+    if prompt is not None:
+        response = relevance.matrix @ prompt_direction(studio.embedder, studio.prompt(prompt)).to(
+            relevance.matrix
+        )
+        columns = response.abs().topk(min(count, int((response != 0).sum()))).indices.tolist()
+        rows = [{"channel": channel_name(studio, c), "R": float(response[c])} for c in columns]
+        lines = [f"{row['channel']:>14}  {row['R']:+.4f}" for row in rows]
+    else:
+        assert channel is not None
+        columns = [column_of(studio, channel)]
+        rows = words_of(studio, relevance, columns[0])[:count]
+        lines = [f"{row['R']:+.4f}  {row['text']}" for row in rows]
+    result: dict[str, Any] = {"rows": rows}
+    if strip is not None:
+        images.save_image(strip, channel_strip(studio, relevance, columns, seed), overwrite=force)
+        result["strip"] = str(strip)
+        lines.append(f"wrote {strip}")
+    answer(result, lines, as_json)
+
+
+def relevance_of(studio: Studio, bank: Path | None) -> Relevance:
+    """The bank of a file, or the model's own, or else the relevance by samples."""
+    from styleclip.checkpoints.registry import DIRECTIONS
+
+    if bank is not None:
+        return studio.load_bank(bank)
+    return studio.bank if (studio.model.folder / DIRECTIONS).exists() else studio.relevance
+
+
+def channel_name(studio: Studio, column: int) -> str:
+    """Column of the style -> "layer:channel"."""
+    first = 0
+    for layer in studio.generator.layout:
+        if column < first + layer.channels:
+            return f"{layer.name}:{column - first}"
+        first += layer.channels
+    raise ArgumentError(f"the style has {first} columns, got {column}")
+
+
+def column_of(studio: Studio, name: str) -> int:
+    """ "layer:channel" -> column of the style. Raises ``ArgumentError``."""
+    first = 0
+    layer_name, _, number = name.partition(":")
+    for layer in studio.generator.layout:
+        if layer.name == layer_name and number.isdigit() and int(number) < layer.channels:
+            return first + int(number)
+        first += layer.channels
+    layers = ", ".join(f"{la.name}:0-{la.channels - 1}" for la in studio.generator.layout)
+    raise ArgumentError(f"there is no channel {name!r}: this generator has {layers}")
+
+
+def words_of(studio: Studio, relevance: Relevance, column: int) -> list[dict[str, Any]]:
+    """The texts of the model's vocabulary by how much the channel moves pictures to them."""
+    import torch
+
+    groups = studio.vocabulary
+    if not groups:
+        raise ArgumentError(
+            f'the model {studio.model.name!r} has no vocabulary: list texts under "vocabulary" '
+            "in its model.json, or ask with a prompt"
+        )
+    found = []
+    for texts in groups.values():
+        embedded = studio.embedder.embed_texts(texts)
+        apart = torch.nn.functional.normalize(embedded - embedded.mean(dim=0), dim=1)
+        for text, value in zip(texts, apart @ relevance.matrix[column].to(apart), strict=True):
+            found.append({"text": text, "R": float(value)})
+    return sorted(found, key=lambda row: -abs(float(str(row["R"]))))
+
+
+def channel_strip(studio: Studio, relevance: Relevance, columns: list[int], seed: int) -> Any:
+    """For each channel a row: the picture with it 5 deviations down, as it is, and 5 up."""
+    import torch
+
+    from styleclip import images
+
+    w_plus = studio.sample(seed)
+    pictures: list[Tensor] = []
+    captions = []
+    with torch.no_grad():
+        style = studio.generator.affine(w_plus)
+        for column in columns:
+            for sign, mark in ((-1, "-5 sd"), (1, "+5 sd")):
+                moved = style.clone()
+                moved[:, column] = relevance.mean[column] + sign * 5 * relevance.std[column]
+                pictures.append(studio.generator.synthesis(moved))
+                captions.append(f"{channel_name(studio, column)} {mark}")
+    return images.strip([studio.render(w_plus), *pictures], [f"seed {seed}", *captions])
