@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.errors import ArgumentError
@@ -205,16 +206,19 @@ def test_auc_at_its_ends() -> None:
 def test_random_features_are_a_function_of_picture_and_seed() -> None:
     images = randn(3, 3, 32, 32).float()
     state = torch.get_rng_state()
-    found = random_features(images, width=8)
+    found = random_features(images, filters=8)
     assert torch.equal(state, torch.get_rng_state())
-    assert found.shape == (3, 32) and bool(torch.isfinite(found).all())
-    assert torch.equal(random_features(images, width=8), found)
-    assert not torch.equal(random_features(images, seed=1, width=8), found)
-    torch.testing.assert_close(random_features(images[1:2], width=8), found[1:2])
+    assert found.shape == (3, 3 * 8 * 4) and bool(torch.isfinite(found).all())
+    assert torch.equal(random_features(images, filters=8), found)
+    assert not torch.equal(random_features(images, seed=1, filters=8), found)
+    torch.testing.assert_close(random_features(images[1:2], filters=8), found[1:2])
     assert (found[0] - found[1]).abs().max() > 1e-3
 
 
-def test_random_features_see_large_pictures_at_64_pixels() -> None:
-    images = randn(1, 3, 64, 64).float()
-    large = images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    torch.testing.assert_close(random_features(large), random_features(images))
+def test_random_features_see_softness_and_not_brightness() -> None:
+    images = randn(60, 3, 48, 48).float().clamp(-1, 1) * 0.5
+    soft = F.avg_pool2d(images, 3, stride=1, padding=1)
+    first, second = random_features(images[:30]), random_features(images[30:])
+    apart = kid(first, second)
+    assert kid(random_features(soft[:30]), second) > 10 * abs(apart)
+    torch.testing.assert_close(random_features(images + 0.3), random_features(images))

@@ -172,7 +172,7 @@ def shown(reader: Reader, values: Tensor, wanted: Sequence[tuple[int, int]]) -> 
 
 @torch.no_grad()
 def features(reader: Reader, images: Tensor) -> Tensor:
-    """The two spaces in which sets of pictures are compared, side by side: [N, R + 256 ...]."""
+    """The two spaces in which sets of pictures are compared, side by side: [N, R + 192]."""
     return torch.cat([reader.features(images), random_features(images)], dim=1).half()
 
 
