@@ -21,6 +21,7 @@ from styleclip.evaluation.report import schema
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
 from styleclip.faces.reader import Reader, ReaderConfig
 from styleclip.portraits import evaluate as evaluation
+from styleclip.portraits import methods as rows
 from styleclip.portraits import networks, recipes
 from styleclip.portraits.attributes import WORLD_VERSION
 from styleclip.portraits.evaluate import PROMPTS, Question, evaluate
@@ -95,7 +96,7 @@ def test_a_stage_that_never_ran_cannot_be_taken_as_it_is(tmp_path: Path) -> None
 def test_a_model_of_another_world_is_judged_by_its_own_reader(
     sheep: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    methods = ("nothing", "ceiling", "optimization")
+    methods = ("nothing", "ceiling", "optimization", "direction", "direction-paper")
     question = Question(model=str(sheep), count=3, methods=methods, prompts=(prompts,))
     told: list[str] = []
 
@@ -106,12 +107,13 @@ def test_a_model_of_another_world_is_judged_by_its_own_reader(
     run.mkdir()
     result = evaluate(question, run, bar)
     assert told == ["inversions 3 of 3", "nothing, mine 1 of 2", "nothing, mine 2 of 2",
-                    "optimization, mine 1 of 2", "optimization, mine 2 of 2"]  # fmt: skip
-    # what needs the truth, the ceiling among it, is left out
+                    "optimization, mine 1 of 2", "optimization, mine 2 of 2",
+                    "direction, mine 1 of 2", "direction, mine 2 of 2"]  # fmt: skip
+    # what needs the truth (the ceiling) or a bank of directions is left out
     assert result["networks"] is None and result["settings"]["world"] is None
-    still, moved = result["edits"]
-    assert (still["row"], moved["row"]) == ("nothing", "optimization")
-    assert still["edits"] == moved["edits"] == 6
+    still, moved, directed = result["edits"]
+    assert [row["row"] for row in result["edits"]] == ["nothing", "optimization", "direction"]
+    assert still["edits"] == moved["edits"] == directed["edits"] == 6
     assert still["kept"]["mean"]["mean"] == 1 and still["order"]["mean"] == 0
     assert still["identity"]["edited"]["mean"] == pytest.approx(1)
     for row in (still, moved):
@@ -125,11 +127,12 @@ def test_a_model_of_another_world_is_judged_by_its_own_reader(
         raise AssertionError("this was done before")
 
     monkeypatch.setattr(evaluation, "project", never)
-    monkeypatch.setattr(evaluation, "optimize", never)
+    monkeypatch.setattr(rows, "optimize", never)
+    monkeypatch.setattr(rows, "find_direction", never)
     again = evaluate(question, run, bar)["edits"]
-    for row in (*again, still, moved):
+    for row in (*again, still, moved, directed):
         row["seconds"].pop("preparation")  # of this run
-    assert again == [still, moved]
+    assert again == [still, moved, directed]
 
 
 def test_stopped_inversions_go_on(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,39 +21,23 @@ from torch import Tensor
 from styleclip import images as files
 from styleclip.checkpoints import (
     Model,
-    load_clip,
-    load_encoder,
-    load_generator,
-    load_identity,
-    load_latent_map,
-    load_reader,
-    read_model,
     tensors_hash,
 )
-from styleclip.checkpoints.registry import CLIP, ENCODER, GENERATOR, IDENTITY, LATENT_MAP, READER
 from styleclip.clip.embedder import ClipEmbedder
-from styleclip.editing.edit import Edit
-from styleclip.editing.latent_map import measure_latent_map
-from styleclip.editing.optimization import OptimizationConfig, optimize
 from styleclip.errors import ArgumentError
-from styleclip.evaluation.prompts import JudgedPrompt, PromptFile, read_prompt_file
-from styleclip.evaluation.protocol import Judges, Pictures, Row, draw
+from styleclip.evaluation.prompts import PromptFile, read_prompt_file
+from styleclip.evaluation.protocol import Judges, Pictures, draw
 from styleclip.evaluation.report import commit, machine, write_report
 from styleclip.evaluation.run import Bar, evaluate_rows, open_folder, sheet_rows
-from styleclip.faces.identity import IdentityNetwork
-from styleclip.faces.reader import Reader
-from styleclip.generators.stylegan2 import StyleGAN2
-from styleclip.inversion.encoder import Encoder
 from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.portraits import networks
 from styleclip.portraits.attributes import WORLD_VERSION, Portrait
+from styleclip.portraits.methods import METHODS, Parts, load_parts, method_row
 from styleclip.portraits.renderer import render
 from styleclip.portraits.world import PortraitsWorld, held_out, to_images, truth_table
 
 PROMPTS = Path(__file__).parent / "prompts"
 FILES = ("plain", "novel", "double")
-METHODS = ("nothing", "ceiling", "optimization", "optimization-paper")
-PAPER_EDITS = 100  # of the slow preset
 RENDERS = 500  # held-out renders that judge the networks
 SAMPLES = 5_000
 SHARES_SEED = 3_000_000  # portraits that only count for the world's shares
@@ -78,19 +61,6 @@ class Question:
             raise ArgumentError(
                 f"there is no method {unknown[0]!r}: choose from {', '.join(METHODS)}"
             )
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A model's networks on one device."""
-
-    model: Model
-    generator: StyleGAN2
-    embedder: ClipEmbedder
-    encoder: Encoder | None
-    reader: Reader
-    identity: IdentityNetwork | None
-    device: torch.device
 
 
 def evaluate(
@@ -158,7 +128,7 @@ def evaluate(
     rows = [
         row
         for name in question.methods
-        if (row := method_row(name, parts, pictures, world, question)) is not None
+        if (row := method_row(name, parts, pictures, world, question.full)) is not None
     ]
     judges = Judges(parts.reader, parts.identity)
     result["edits"] = evaluate_rows(
@@ -168,24 +138,6 @@ def evaluate(
     titles = ["picture", "inversion", *(row.name for row in rows)]
     write_report(result, sheet, titles, folder)
     return result
-
-
-def load_parts(model: str, device: torch.device) -> Parts:
-    """All networks of a model. Raises ``CheckpointError`` if it has no reader."""
-    folder = read_model(model)
-
-    def has(name: str) -> bool:
-        return (folder.folder / name).exists()
-
-    return Parts(
-        model=folder,
-        generator=load_generator(folder.file(GENERATOR)).to(device),
-        embedder=load_clip(folder.file(CLIP)).to(device),
-        encoder=load_encoder(folder.file(ENCODER)).to(device) if has(ENCODER) else None,
-        reader=load_reader(folder.file(READER)).to(device),
-        identity=load_identity(folder.file(IDENTITY)).to(device) if has(IDENTITY) else None,
-        device=device,
-    )
 
 
 def is_portraits(model: Model) -> bool:
@@ -296,46 +248,3 @@ def write_blind_pairs(folder: Path, samples: Tensor, renders: Tensor, count: int
     files.save_image(folder / "blind-pairs.png", files.to_picture(whole[None]), overwrite=True)
     text = json.dumps({"sample is on the": answers}, indent=1)
     (folder / "blind-answers.json").write_text(text + "\n", encoding="utf-8")
-
-
-def method_row(
-    name: str, parts: Parts, pictures: Pictures, world: PortraitsWorld | None, question: Question
-) -> Row | None:
-    """How one method edits; None where it cannot be asked (no truth, no encoder)."""
-    generator = parts.generator
-    if name == "nothing":
-        still = torch.zeros_like(pictures.w_plus[:1])
-        return Row(name, lambda _, judged: Edit(name, judged.prompt, w_plus_step=still))
-    if name == "ceiling":
-        encoder = parts.encoder
-        if world is None or encoder is None:
-            return None
-
-        def redraw(index: list[int], judged: JudgedPrompt) -> Edit:
-            truth = torch.stack([world.redrawn(i, judged.targets) for i in index])
-            with torch.no_grad():
-                start = encoder(truth.to(pictures.w_plus))
-            found = project(generator, truth.to(start), ProjectionConfig(), start)
-            return Edit(name, judged.prompt, w_plus_step=found - pictures.w_plus[index])
-
-        return Row(name, redraw, limit=None if question.full else PAPER_EDITS)
-
-    paper = name == "optimization-paper"
-    config = OptimizationConfig.paper() if paper else OptimizationConfig()
-    latent_map, preparation = None, 0.0
-    if config.space == "mapped":
-        path, started = parts.model.folder / LATENT_MAP, time.perf_counter()
-        if path.exists():
-            latent_map = load_latent_map(path).to(parts.device)
-        else:
-            latent_map = measure_latent_map(generator, parts.embedder)
-        preparation = time.perf_counter() - started
-
-    def find(index: list[int], judged: JudgedPrompt) -> Edit:
-        return optimize(
-            generator, parts.embedder, pictures.w_plus[index],
-            judged.prompt, config, latent_map=latent_map,
-        )  # fmt: skip
-
-    limit = PAPER_EDITS if paper and not question.full else None
-    return Row(name, find, preparation, limit)
