@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -172,3 +174,19 @@ def test_a_foreign_file_is_not_native(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "x")
     with pytest.raises(CheckpointError, match="it was not written here"):
         read_network(tmp_path / "x")
+
+
+def test_one_network_is_one_sequence_of_bytes(tmp_path: Path) -> None:
+    """Whatever the order of hash tables of the process that writes it."""
+    command = (
+        "import sys, torch; from styleclip.checkpoints import save_network;"
+        "save_network(sys.argv[1], 'k', {'b': 1, 'a': [2]}, {n: torch.ones(3) for n in 'xyz'})"
+    )
+    written = []
+    for i in range(3):
+        path = tmp_path / f"{i}.safetensors"
+        subprocess.run([sys.executable, "-c", command, str(path)], check=True)
+        written.append(path.read_bytes())
+    assert written[0] == written[1] == written[2]
+    assert int.from_bytes(written[0][:8], "little") % 8 == 0
+    assert read_network(tmp_path / "0.safetensors", "k").config == {"a": [2], "b": 1}

@@ -72,7 +72,7 @@ def measure(
     watch = Stopwatch()
     check_edit_file(out, force)
     config = RelevanceConfig(
-        method=method, images=images, group=min(10, images), sigma=sigma,
+        method=method, images=images, group=max(2, min(10, images // 10)), sigma=sigma,
         cosine=None if cosine in (0, 1) else cosine, seed=seed, batch=batch,
         resolution="full" if full else "enough", rgb=rgb,
     )  # fmt: skip

@@ -43,7 +43,7 @@ def save_network(
     ``config`` must be JSON; ``dtype`` (such as ``torch.float16``) is how floating-point tensors are
     stored, None as they are.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     tensors = {}
@@ -53,15 +53,25 @@ def save_network(
         tensors[name] = tensor.detach().to("cpu", stored, copy=True).contiguous()
     text = json.dumps(dict(config), sort_keys=True)
     metadata = {"format": FORMAT, "kind": kind, "config": text}
+    content = _in_one_order(save(tensors, metadata))
     handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    os.close(handle)
     try:
-        save_file(tensors, temporary, metadata)
+        with open(handle, "wb") as stream:
+            stream.write(content)
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp allows the owner alone
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _in_one_order(content: bytes) -> bytes:
+    """A safetensors file with its header's keys sorted: one network, one sequence of bytes."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
+    text = header.encode("utf-8")
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def read_network(

@@ -1,0 +1,179 @@
+"""Banks of directions from the command line: measured, killed, resumed, looked into, used."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from styleclip import images
+from styleclip.checkpoints import load_bank, load_edit, save_bank
+from styleclip.editing import relevance as measuring
+from styleclip.studio import Studio
+from tests.apps.running import PROMPT, Run, files
+
+FEW = ("--images", "4", "--batch", "16")
+
+
+@pytest.fixture
+def bank(run: Run) -> Path:
+    path = Path("bank.safetensors")
+    assert run("directions", "measure", path, *FEW).code == 0, run.err
+    return path
+
+
+def test_measuring_writes_a_bank_of_this_model(run: Run) -> None:
+    found = run("directions", "measure", "b.safetensors", *FEW, "--json").json()
+    studio = Studio.load(run.model, torch.device("cpu"))
+    conv = int(studio.generator.layout.conv_columns().sum())
+    assert (found["out"], found["channels"]) == ("b.safetensors", conv)
+    assert 2 <= found["images"] <= 4
+    assert files() & {"b.safetensors", "b.safetensors.partial"} == {"b.safetensors"}
+    kept = studio.load_bank("b.safetensors")
+    assert kept.matrix.shape[0] == studio.generator.layout.size
+    # a second one is not written over it
+    assert run("directions", "measure", "b.safetensors", *FEW).code == 2
+    assert "exists already" in run.err
+
+
+@pytest.mark.parametrize("method", ["gradient", "samples"])
+def test_the_other_ways_to_measure(run: Run, method: str) -> None:
+    assert run("directions", "measure", "b.safetensors", "--method", method, *FEW).code == 0
+    assert load_bank("b.safetensors").config["method"] == method
+
+
+def test_a_measurement_that_was_stopped_goes_on(
+    run: Run, bank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, pieces = load_bank(bank), []
+    pushed = measuring._pushed_apart
+
+    def stopped(*arguments: Any) -> torch.Tensor:
+        pieces.append(1)
+        if len(pieces) == 4:
+            raise KeyboardInterrupt
+        return pushed(*arguments)
+
+    monkeypatch.setattr(measuring, "_pushed_apart", stopped)
+    assert run("directions", "measure", "again.safetensors", *FEW).code == 130
+    assert "again.safetensors" not in files()
+    # another measurement must not take its numbers
+    monkeypatch.setattr(measuring, "_pushed_apart", pushed)
+    assert run("directions", "measure", "again.safetensors", "--images", "5").code == 2
+    assert "other settings" in run.err
+    assert run("directions", "measure", "again.safetensors", *FEW).code == 0
+    assert torch.equal(load_bank("again.safetensors").matrix, whole.matrix)
+    assert Path("again.safetensors").read_bytes() == bank.read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run, bank: Path) -> None:
+    command = [
+        sys.executable, "-m", "styleclip", "directions", "measure", "killed.safetensors", *FEW,
+        "--model", str(run.model),
+    ]  # fmt: skip
+    partial = Path("killed.safetensors.partial")
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not partial.exists() and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    subprocess.run(command, check=not Path("killed.safetensors").exists())
+    assert Path("killed.safetensors").read_bytes() == bank.read_bytes()
+    assert not partial.exists()
+
+
+def test_a_direction_is_an_edit_that_can_be_applied(run: Run, bank: Path, picture: Path) -> None:
+    found = run(
+        "directions", "find", PROMPT, "red.safetensors", "--channels", "3", "--bank", bank, "--json"
+    ).json()
+    assert found["channels"] == 3
+    edit = load_edit("red.safetensors")
+    assert edit.method == "direction" and edit.style_step is not None
+    assert int((edit.style_step != 0).sum()) == 3
+    assert run("apply", picture, "red.safetensors", "--refine", "0", "--out", "red.png").code == 0
+    assert run("directions", "find", PROMPT, "n.safetensors", "--threshold", "0.99",
+               "--bank", bank).code == 2  # fmt: skip
+    assert "the largest |R| is" in run.err and "lower the threshold" in run.err
+
+
+def test_top_lists_the_channels_that_a_prompt_moves(run: Run, bank: Path) -> None:
+    found = run("directions", "top", PROMPT, "--count", "3", "--bank", bank, "--strip", "top.png",
+                "--json").json()  # fmt: skip
+    sizes = [abs(row["R"]) for row in found["rows"]]
+    assert len(sizes) == 3 and sizes == sorted(sizes, reverse=True)
+    assert images.open_picture("top.png").width == 7 * (192 + 12) + 12  # and both ends of each
+    channel = found["rows"][0]["channel"]
+    assert run("directions", "top", "--channel", channel, "--bank", bank).code == 2
+    assert "has no vocabulary" in run.err
+    assert run("directions", "top", "--channel", "5.conv:0", "--bank", bank).code == 2
+    assert "there is no channel '5.conv:0': this generator has 4.conv:0-" in run.err
+    assert run("directions", "top").code == 2
+    assert "give a prompt" in run.err
+
+
+def test_a_channel_is_described_in_words(run: Run, bank: Path) -> None:
+    run.model = Path(shutil.copytree(run.model, "model"))
+    description = run.model / "model.json"
+    texts = '"vocabulary": {"hair": ["a face with red hair", "a face with blue hair"]}, "name"'
+    description.write_text(description.read_text().replace('"name"', texts, 1))
+    found = run("directions", "top", "--channel", "8.conv:0", "--bank", bank, "--json").json()
+    assert {row["text"] for row in found["rows"]} == {
+        "a face with red hair", "a face with blue hair",
+    }  # fmt: skip
+    assert found["rows"][0]["R"] == pytest.approx(-found["rows"][1]["R"], abs=1e-5)
+
+
+# --- styleclip edit --method direction ----------------------------------------
+
+
+def test_a_picture_is_edited_by_a_direction(run: Run, picture: Path, bank: Path) -> None:
+    found = run("edit", picture, PROMPT, "--method", "direction", "--refine", "0", "--out", "a.png",
+                "--json").json()  # fmt: skip
+    (edit,) = found["edits"]
+    assert edit["method"] == "direction"
+    assert len(edit["config"]["strengths"]) == 1
+    assert {"clip", "latent map"} <= images.read_recipe("a.png")["hashes"].keys()
+    assert run("show", "a.png", "--replay").code == 0
+    fixed = run("edit", picture, PROMPT, "--method", "direction", "--refine", "0", "--out", "b.png",
+                "--alpha", "2", "--channels", "4", "--bank", bank, "--json").json()  # fmt: skip
+    assert fixed["edits"][0]["config"] == {"threshold": None, "channels": 4, "strength": 2.0}
+
+
+def test_what_belongs_to_another_method_is_refused(run: Run, picture: Path) -> None:
+    assert run("edit", picture, PROMPT, "--alpha", "3").code == 2
+    assert "--alpha belongs to --method direction" in run.err
+    assert run("edit", picture, PROMPT, "--method", "direction", "--steps", "3").code == 2
+    assert "--steps belongs to --method optimize" in run.err
+    assert run("edit", picture, PROMPT, "--method", "direction", "--threshold", "0.1",
+               "--channels", "3").code == 2  # fmt: skip
+    assert "not both" in run.err
+    assert run("edit", picture, PROMPT, "--method", "direction", "--preset", "paper").code == 2
+    assert "has no directions.safetensors" in run.err
+
+
+def test_a_bank_of_other_weights_is_refused(run: Run, picture: Path, bank: Path) -> None:
+    found = load_bank(bank)
+    save_bank("other.safetensors", found, "f" * 64, found.clip_hash)
+    assert run("edit", picture, PROMPT, "--method", "direction", "--bank",
+               "other.safetensors").code == 2  # fmt: skip
+    assert "measured with another generator: expected ffffffffffff" in run.err
+    save_bank("other.safetensors", found, found.generator_hash, "e" * 64)
+    assert run("directions", "top", PROMPT, "--bank", "other.safetensors").code == 2
+    assert "measured with another clip" in run.err
+
+
+def test_preserving_what_was_asked_for_is_refused(run: Run, picture: Path) -> None:
+    assert run("edit", picture, PROMPT, "--method", "direction", "--preserve", "red hair").code == 2
+    assert "preserve less" in run.err
+    out = ("--refine", "0", "--out", "kept.png")
+    assert run("edit", picture, PROMPT, "--method", "direction", "--preserve", "blue hair",
+               *out).code == 0, run.err  # fmt: skip
