@@ -5,6 +5,7 @@
   load_encoder(path)   -> Encoder        native
   load_edit(path)      -> SavedEdit      native
   load_bank(path)      -> Bank           native
+  load_mapper(path)    -> Mapper         native, or of the official StyleCLIP code
 Foreign weights are converted at this border by complete key maps: every parameter of ours filled
 once, every foreign key used or knowingly dropped, anything else an error. The rest of the library
 cannot tell where weights came from. Nothing in a file is ever executed.
@@ -19,6 +20,7 @@ from styleclip.checkpoints.loaders import (
     load_generator,
     load_identity,
     load_latent_map,
+    load_mapper,
     load_reader,
     save_generator,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "load_generator",
     "load_identity",
     "load_latent_map",
+    "load_mapper",
     "load_reader",
     "load_scan",
     "read_model",

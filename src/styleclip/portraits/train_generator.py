@@ -1,11 +1,12 @@
 """Recipe of the portraits generator: no label, caption or CLIP reaches it.
 
   1. reconstruction   min |lap(G(E(x) + noise)) - lap(x)|_1 over renders x   (both networks)
-  2. mapping          a rectified flow carries Gaussian z to the encoder's w (arXiv 2209.03003); the
+  2. sharpening       the same with a critic for detail (train_sharpen)
+  3. mapping          a rectified flow carries Gaussian z to the encoder's w (arXiv 2209.03003); the
                       mapping network then learns that flow's end points, so z -> w is one pass
 Two thirds of stage 1 go through the skip image of half the resolution; the last block comes last.
-`styleclip portraits train generator`: 88 and 15 minutes on one core with bfloat16, then the 13 of
-train_sharpen; 27.6 dB on held-out renders; further figures in the card beside the weights.
+`styleclip portraits train generator`: 88, 35 and 15 minutes on one core with bfloat16; further
+figures in the card beside the weights.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ class MappingRecipe:
 def train_mapping(
     generator: StyleGAN2, w: Tensor, recipe: MappingRecipe, checkpoint: Path, on_step: OnStep
 ) -> StyleGAN2:
-    """Stage 2. ``w`` [N,D]: the encoder's latents of the training renders."""
+    """Stage 3. ``w`` [N,D]: the encoder's latents of the training renders."""
     if generator.config.z_dim != w.shape[1]:
         raise ArgumentError("this recipe needs z and w of one width")
     centre, scale = w.mean(dim=0), w.std(dim=0)
