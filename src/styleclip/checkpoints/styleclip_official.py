@@ -3,7 +3,7 @@
   mapper.course_mapping.mapping.1.weight  ->  networks.0.0.weight      rows 0 to 3 of W+
   mapper.mapping.mapping.1.weight         ->  networks.0.0.weight      SingleMapper, all rows
   mapper.mapper_3.mapping.1.weight        ->  networks.2.0.weight      in S, by the layer's number
-``opts.work_in_stylespace`` decides whether it works in S, never ``opts.mapper_type``. Real files also
+``opts.work_in_stylespace`` says whether it works in S, never ``opts.mapper_type``. Real files also
 carry the whole generator under ``decoder.``, which is dropped.
 """
 
