@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from styleclip.editing.directions import (
+    AUTOMATIC,
     DirectionConfig,
     channel_step,
     find_direction,
@@ -91,6 +92,16 @@ def test_the_strongest_channels_are_kept() -> None:
     torch.testing.assert_close(
         (step / relevance.std)[kept], 2 * response[kept] / response.abs().max()
     )
+
+
+def test_without_a_threshold_there_is_one_that_no_prompt_fails() -> None:
+    relevance, wanted = bank(), F.normalize(torch.ones(12), dim=0)
+    response = (relevance.matrix @ wanted).abs()
+    step = channel_step(relevance, wanted, DirectionConfig())
+    assert torch.equal(step != 0, response >= AUTOMATIC)
+    faint = 0.1 * wanted  # no |R| reaches 0.1 any more
+    step = channel_step(relevance, faint, DirectionConfig())
+    assert torch.equal(step != 0, response >= response.max() / 2)
 
 
 def test_more_channels_than_there_are_is_all_that_are_measured() -> None:

@@ -55,7 +55,9 @@ def measure(
     full: Annotated[
         bool, typer.Option("--full", help="Render at full size, not only what CLIP needs.")
     ] = False,
-    rgb: Annotated[bool, typer.Option("--rgb", help="The toRGB layers too.")] = False,
+    rgb: Annotated[
+        bool, typer.Option("--rgb", help="The toRGB layers too (by samples always).")
+    ] = False,
     batch: Annotated[
         int, typer.Option(min=1, max=100_000, help="Pictures at once: the bound of the memory.")
     ] = 64,

@@ -24,9 +24,12 @@ from styleclip.losses import text_direction
 from styleclip.prompts import PromptPair
 
 
+AUTOMATIC = 0.1  # beta where nobody asks for another, but half of the largest |R| at most
+
+
 @dataclass(frozen=True)
 class DirectionConfig:
-    """``threshold`` beta, or the number of ``channels`` to keep; neither keeps all.
+    """``threshold`` beta, or the number of ``channels`` to keep; neither: AUTOMATIC.
 
     ``strength`` is alpha: the strongest channel moves so many of its standard deviations. None is
     a step of one deviation, for ``strength.fit_strength`` to find each picture's own alpha.
@@ -112,7 +115,9 @@ def channel_step(relevance: Relevance, wanted: Tensor, config: DirectionConfig) 
 
 def passing_value(response: Tensor, config: DirectionConfig) -> float:
     """The smallest |R| that stays."""
+    if config.threshold is not None:
+        return config.threshold
     if config.channels is None:
-        return float(config.threshold or 0.0)
+        return min(AUTOMATIC, 0.5 * float(response.abs().max()))
     count = min(config.channels, int((response != 0).sum()))
     return float(response.abs().topk(count).values[-1])

@@ -47,7 +47,7 @@ class RelevanceConfig:
     cutoff: int | None = None
     seed: int = 5
     resolution: Literal["full", "enough"] = "enough"  # rendered for CLIP
-    rgb: bool = False  # the toRGB layers as well
+    rgb: bool = False  # the toRGB layers as well; by samples always
     batch: int = 64  # pictures rendered at once: the bound of the memory
     components: int = 48  # gradient: principal directions of the embeddings
 
@@ -158,11 +158,13 @@ def relevance_of_map(
     std: Tensor,
     config: RelevanceConfig,
 ) -> Relevance:
-    """The relevance by samples: the affine layers carry the map from e to w on to S."""
+    """The relevance by samples: the affine layers carry the map from e to w on to S.
+
+    All layers act together here, so toRGB has its part: without it no colour changes.
+    """
     steps = latent_map.matrix.to(generator.w_average)[:, None].expand(-1, generator.rows, -1)
     style = generator.affine(steps) - generator.affine(torch.zeros_like(steps[:1]))  # [E,S]
-    columns = _measurable(generator, generator.resolution, config).to(style)
-    rows = (style / std.to(style).clamp(min=1e-8)).t() * columns[:, None]
+    rows = (style / std.to(style).clamp(min=1e-8)).t()
     longest = rows.norm(dim=1).max().clamp(min=1e-12)
     return Relevance(
         (rows / longest).float(), mean, std, torch.zeros_like(mean),
