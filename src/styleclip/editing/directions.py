@@ -23,7 +23,6 @@ from styleclip.errors import ArgumentError, PromptError
 from styleclip.losses import text_direction
 from styleclip.prompts import PromptPair
 
-
 AUTOMATIC = 0.1  # beta where nobody asks for another, but half of the largest |R| at most
 
 
