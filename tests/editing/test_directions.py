@@ -130,6 +130,7 @@ def test_what_must_stay_is_left_out_of_the_step() -> None:
     plain = find_direction(relevance, Texts(), PROMPT)
     assert edit.style_step is not None and plain.style_step is not None
     assert not torch.allclose(edit.style_step, plain.style_step)
+    torch.testing.assert_close(without(wanted, [*kept, kept[0], kept[0] + kept[1]]), left)
     with pytest.raises(PromptError, match="preserve less"):
         without(wanted, [wanted + 1e-3 * kept[0]])
 

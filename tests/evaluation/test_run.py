@@ -208,6 +208,14 @@ def test_what_was_not_measured_is_a_dash() -> None:
     assert "| m | 2 | – | 100.0%" in text and "| high | 0 | – | 100.0% |" in text
 
 
+def test_figures_that_nobody_could_judge_are_dashes(folder: Path) -> None:
+    found = run(folder, Row("m", Method()))
+    found[0]["prompts"][0]["kept"] = None  # everything it reads was asked for
+    found[0]["outside"] = {"outside": {"mean": 0.5}, "inside": None}  # drawn nowhere
+    text = as_text(result_of(found))
+    assert "| – |" in text and "| 0.5000 / – |" in text
+
+
 def test_the_page_escapes_what_people_typed(folder: Path) -> None:
     evil = "<script>alert('x')</script> & \"more\""
     file = PromptFile("evil", (JudgedPrompt(PromptPair(evil, "a plate"), {"left": "high"}),))

@@ -14,7 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from styleclip.checkpoints import load_encoder, save_network
+from styleclip.checkpoints import (
+    load_clip,
+    load_encoder,
+    load_generator,
+    load_reader,
+    save_network,
+    tensors_hash,
+)
 from styleclip.checkpoints.registry import BUILT_IN, DESCRIPTION, ENCODER, IDENTITY, READER
 from styleclip.errors import ArgumentError, CheckpointError
 from styleclip.evaluation.report import schema
@@ -29,6 +36,7 @@ from styleclip.portraits.train_reader import reader_config
 from styleclip.portraits.training import EVALUATION_SEED, portrait_of_seed
 
 WEIGHTS = BUILT_IN["portraits"]
+ROOT = Path(__file__).parents[2]
 SHEEP = ReaderConfig((("wool", ("white", "black")), ("hat", ("none", "cap"))), (), 16, (4, 4), 2)
 
 
@@ -133,6 +141,26 @@ def test_a_model_of_another_world_is_judged_by_its_own_reader(
     for row in (*again, still, moved, directed):
         row["seconds"].pop("preparation")  # of this run
     assert again == [still, moved, directed]
+
+
+def test_a_prompt_that_hides_what_it_asks_for_is_refused(tmp_path: Path) -> None:
+    """No portrait shows red hair on a bald head, so none could be drawn to compare with."""
+    path = tmp_path / "hidden.json"
+    row = {"text": "a bald face with red hair",
+           "targets": {"hair_style": "bald", "hair_colour": "red"}}  # fmt: skip
+    path.write_text(json.dumps({"about": "x", "neutral": "a face", "prompts": [row]}))
+    with pytest.raises(ArgumentError, match="hides the hair_colour that it asks for"):
+        evaluate(Question(count=2, prompts=(path,)), tmp_path / "run", silent)
+
+
+def test_the_committed_figures_are_of_the_shipped_weights() -> None:
+    result = json.loads((ROOT / "benchmarks/results/portraits.json").read_text())
+    settings = result["settings"]
+    assert settings["model"] == tensors_hash(load_generator("portraits").state_dict())
+    assert settings["encoder"] == tensors_hash(load_encoder("portraits").state_dict())
+    assert settings["reader"] == tensors_hash(load_reader("portraits").state_dict())
+    assert settings["clip"] == tensors_hash(load_clip("portraits").model.state_dict())
+    jsonschema.validate(result, schema())
 
 
 def test_stopped_inversions_go_on(

@@ -75,7 +75,7 @@ def measure(
     check_edit_file(out, force)
     config = RelevanceConfig(
         method=method, images=images, group=max(2, min(10, images // 10)), sigma=sigma,
-        cosine=None if cosine in (0, 1) else cosine, seed=seed, batch=batch,
+        cosine=None if cosine == 1 else cosine, seed=seed, batch=batch,
         resolution="full" if full else "enough", rgb=rgb,
     )  # fmt: skip
     studio = open_studio(model, device)

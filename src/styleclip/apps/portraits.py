@@ -77,7 +77,10 @@ def render(
 @app.command()
 def train(
     stage: Annotated[
-        str, typer.Argument(help="generator, encoder, clip, identity, reader, or all.")
+        str,
+        typer.Argument(
+            help="reconstruction, sharpening, mapping, encoder, clip, identity, reader, or all."
+        ),
     ],
     folder: Annotated[
         Path, typer.Option(help="Where the work is kept; a stopped stage goes on from there.")

@@ -85,7 +85,10 @@ def without(direction: Tensor, others: Sequence[Tensor]) -> Tensor:
     """The unit ``direction`` [E] less its part in the span of ``others``, unit again."""
     if not others:
         return direction
-    basis, _ = torch.linalg.qr(torch.stack(list(others), dim=1).to(direction))
+    columns, sizes, _ = torch.linalg.svd(
+        torch.stack(list(others), dim=1).to(direction), full_matrices=False
+    )
+    basis = columns[:, sizes > 1e-4 * sizes.max()]  # what is named twice spans no more
     left = direction - basis @ (basis.t() @ direction)
     if left.norm() < 0.1:
         raise PromptError("what should change is what should be preserved: preserve less")

@@ -109,7 +109,7 @@ def style_statistics(
     mean = squares = torch.zeros((), dtype=torch.float64)
     while count < samples:
         w = generator.sample_w(min(chunk, samples - count), random)
-        style = generator.affine(generator.truncate(w, truncation, cutoff)).double()
+        style = generator.affine(generator.truncate(w, truncation, cutoff)).cpu().double()
         # two sets with means a, b and n, m members: Chan et al. 1979
         n, m = count, len(style)
         apart = style.mean(dim=0) - mean
@@ -164,7 +164,7 @@ def relevance_of_map(
     """
     steps = latent_map.matrix.to(generator.w_average)[:, None].expand(-1, generator.rows, -1)
     style = generator.affine(steps) - generator.affine(torch.zeros_like(steps[:1]))  # [E,S]
-    rows = (style / std.to(style).clamp(min=1e-8)).t()
+    rows = (style.cpu() / std.clamp(min=1e-8)).t()
     longest = rows.norm(dim=1).max().clamp(min=1e-12)
     return Relevance(
         (rows / longest).float(), mean, std, torch.zeros_like(mean),
@@ -200,8 +200,9 @@ def _scan(
                 apart = _pushed_apart(
                     generator, embedder, styles[group], prefix, part, mean, std, config, resolution
                 )  # [C,N,E]
-                scan.change[part] += F.normalize(apart, dim=2).double().sum(dim=1).cpu()
-                scan.length[part] += apart.norm(dim=2).double().sum(dim=1).cpu()
+                apart = apart.cpu()
+                scan.change[part] += F.normalize(apart, dim=2).double().sum(dim=1)
+                scan.length[part] += apart.norm(dim=2).double().sum(dim=1)
                 scan.images[part] += len(group)
         scan.chunks = number + 1
         if on_scan is not None:
@@ -276,17 +277,17 @@ def _by_gradient(
             ]
         )
     basis = principal_directions(embeddings, config.components)  # [K,E]
-    change = torch.zeros(len(mean), len(basis)).to(basis)
+    change = torch.zeros(len(mean), len(basis), dtype=basis.dtype)
     length = torch.zeros_like(mean)
     for done, part in enumerate(styles.split(config.group), start=1):
-        jacobian = embedding_slopes(generator, embedder, part, basis, resolution)  # [K,N,S]
+        jacobian = embedding_slopes(generator, embedder, part, basis, resolution).cpu()  # [K,N,S]
         change += F.normalize(jacobian, dim=0).sum(dim=1).t()
         length += jacobian.norm(dim=0).sum(dim=0)
         if on_step is not None:
             on_step(min(done * config.group, len(styles)), len(styles), {})
     columns = _measurable(generator, resolution, config).to(mean)
     return Relevance(
-        F.normalize(change @ basis, dim=1).float() * columns[:, None], mean, std,
+        F.normalize(change @ basis.cpu(), dim=1).float() * columns[:, None], mean, std,
         2 * config.sigma * std * length / len(styles) * columns,
         (columns * len(styles)).long(), asdict(config),
     )  # fmt: skip

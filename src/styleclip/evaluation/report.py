@@ -50,6 +50,7 @@ def as_text(result: Figures) -> str:
     ]
     if result["networks"] is not None:
         lines += ["", *_network_lines(result["networks"])]
+        lines += ["", _confused(result["networks"]["reader"]["confusion"])]
     for file in dict.fromkeys(row["file"] for row in result["edits"]):
         rows = [row for row in result["edits"] if row["file"] == file]
         lines += ["", f"**Prompts of {file}**", "", *_edit_lines(rows)]
@@ -59,6 +60,11 @@ def as_text(result: Figures) -> str:
     for row in result["edits"]:
         if row.get("dragged") and row["row"] not in ("nothing", "ceiling"):
             lines += ["", *_dragged_lines(row)]
+    if result.get("left_out"):
+        lines += [
+            "",
+            f"Left out, for want of the truth or of a bank: {', '.join(result['left_out'])}",
+        ]
     if result["unknown_words"]:
         warned = ", ".join(f"{text!r}: {words}" for text, words in result["unknown_words"].items())
         lines += ["", f"Words never trained, and what the user is warned of: {warned}"]
@@ -96,13 +102,31 @@ def _edit_lines(rows: Sequence[Figures]) -> list[str]:
                 for space in ("reader", "random")
             ),
             f"{row['order']['mean']:.2f}" if row["order"] else "–",
-            " / ".join(f"{row['outside'][part]['mean']:.4f}" for part in ("outside", "inside"))
+            " / ".join(_number(row["outside"][part]) for part in ("outside", "inside"))
             if "outside" in row else "–",
             f"{row['seconds']['median']:.2f} ({row['seconds']['p95']:.2f})",
             f"{row['peak_memory_bytes'] / 2**30:.1f} GiB",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _confused(tables: dict[str, list[list[int]]]) -> str:
+    """The reader's confusion matrices in a sentence: what lies off their diagonals."""
+    total = sum(sum(map(sum, table)) for table in tables.values())
+    wrong = {
+        name: sum(n for i, row in enumerate(table) for j, n in enumerate(row) if i != j)
+        for name, table in tables.items()
+    }
+    named = ", ".join(f"{name} {count}" for name, count in wrong.items() if count)
+    return (
+        f"The judge's confusion matrices on renders: {sum(wrong.values())} of {total} values are "
+        f"off the diagonals{f' ({named})' if named else ''}; they stand in result.json."
+    )
+
+
+def _number(figure: Figures | None) -> str:
+    return "–" if figure is None else f"{figure['mean']:.4f}"
 
 
 def _prompt_lines(row: Figures) -> list[str]:
@@ -112,9 +136,8 @@ def _prompt_lines(row: Figures) -> list[str]:
     ]
     for prompt in row["prompts"]:
         success = "–" if prompt["success"] is None else f"{prompt['success']:.0%}"
-        lines.append(
-            f"| {prompt['text']} | {prompt['judged']} | {success} | {prompt['kept']:.1%} |"
-        )
+        kept = "–" if prompt["kept"] is None else f"{prompt['kept']:.1%}"
+        lines.append(f"| {prompt['text']} | {prompt['judged']} | {success} | {kept} |")
     return lines
 
 

@@ -41,7 +41,7 @@ def summarize(
             values = torch.where(where, values, torch.nan)
         return interval(values, pictures)
 
-    fresh = ~every("shown_before").bool()
+    fresh = torch.cat([judged_edits(prompt, record, reader) for prompt, record in records])
     result: Figures = {
         "row": row.name,
         "edits": len(pictures),
@@ -53,7 +53,7 @@ def summarize(
             "p95": float(every("seconds").quantile(0.95)),
             "preparation": row.preparation,
         },
-        "prompts": [prompt_figures(prompt, record) for prompt, record in records],
+        "prompts": [prompt_figures(prompt, record, reader) for prompt, record in records],
     }
     names = records[0][1].keys()
     if "kept_truth" in names:
@@ -105,9 +105,20 @@ def kept_figures(kept: Tensor, pictures: Tensor, reader: Reader) -> Figures:
     }
 
 
-def prompt_figures(prompt: JudgedPrompt, record: Record) -> Figures:
+def judged_edits(prompt: JudgedPrompt, record: Record, reader: Reader) -> Tensor:
+    """Boolean [n]: the edits that can succeed or fail.
+
+    Not those whose target was there before; nor those where nobody can see whether it is, because
+    another value hides it before and after (the hair colour of a head that is bald and stays so).
+    """
+    unseen = reader.hidden(record["before"]) & reader.hidden(record["after"])
+    targets = [reader.index(name, value)[0] for name, value in prompt.targets.items()]
+    return ~record["shown_before"] & ~unseen[:, targets].any(dim=1)
+
+
+def prompt_figures(prompt: JudgedPrompt, record: Record, reader: Reader) -> Figures:
     """The figures of one prompt, without intervals: too few edits for them."""
-    fresh = ~record["shown_before"]
+    fresh = judged_edits(prompt, record, reader)
     kept = float(record["kept"].nanmean())
     return {
         "text": prompt.prompt.target,

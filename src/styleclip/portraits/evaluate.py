@@ -19,10 +19,8 @@ import torch
 from torch import Tensor
 
 from styleclip import images as files
-from styleclip.checkpoints import (
-    Model,
-    tensors_hash,
-)
+from styleclip.checkpoints import Model, file_hash, tensors_hash
+from styleclip.checkpoints.registry import DIRECTIONS, LATENT_MAP
 from styleclip.clip.embedder import ClipEmbedder
 from styleclip.errors import ArgumentError
 from styleclip.evaluation.prompts import PromptFile, read_prompt_file
@@ -32,7 +30,7 @@ from styleclip.evaluation.run import Bar, evaluate_rows, open_folder, sheet_rows
 from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.portraits import networks
 from styleclip.portraits.attributes import WORLD_VERSION, Portrait
-from styleclip.portraits.methods import METHODS, Parts, load_parts, method_row
+from styleclip.portraits.methods import METHODS, Parts, load_parts, method_row, presets
 from styleclip.portraits.renderer import render
 from styleclip.portraits.world import PortraitsWorld, held_out, to_images, truth_table
 
@@ -88,6 +86,9 @@ def evaluate(
         "encoder": None if parts.encoder is None else tensors_hash(parts.encoder.state_dict()),
         "identity": None if parts.identity is None else tensors_hash(parts.identity.state_dict()),
         "world": WORLD_VERSION if is_portraits(parts.model) else None,
+        "latent map": hash_of(parts.model, LATENT_MAP),
+        "directions": hash_of(parts.model, DIRECTIONS),
+        "presets": presets(),
         "count": question.count,
         "seed": question.seed,
         "full": question.full,
@@ -125,11 +126,11 @@ def evaluate(
 
     # the methods, one after the other
     world = None if portraits is None else PortraitsWorld(portraits, parts.generator.resolution)
-    rows = [
-        row
-        for name in question.methods
-        if (row := method_row(name, parts, pictures, world, question.full)) is not None
-    ]
+    asked = {
+        name: method_row(name, parts, pictures, world, question.full) for name in question.methods
+    }
+    rows = [row for row in asked.values() if row is not None]
+    result["left_out"] = [name for name, row in asked.items() if row is None]
     judges = Judges(parts.reader, parts.identity)
     result["edits"] = evaluate_rows(
         parts.generator, judges, pictures, rows, prompts, folder, world, question.seed, bar
@@ -140,16 +141,29 @@ def evaluate(
     return result
 
 
+def hash_of(model: Model, part: str) -> str | None:
+    """SHA-256 of a file of the model, None if it has none."""
+    path = model.folder / part
+    return file_hash(path) if path.exists() else None
+
+
 def is_portraits(model: Model) -> bool:
     """Whether the renderer of this version draws the pictures that the model knows."""
     return bool(model.extra.get("world") == WORLD_VERSION)
 
 
 def check_prompts(file: PromptFile, parts: Parts) -> None:
-    """Raise ``ArgumentError`` for a target that the reader cannot see."""
+    """Raise ``ArgumentError`` for a target that the reader cannot see, or another one hides."""
     for prompt in file.prompts:
         for name, value in prompt.targets.items():
             parts.reader.index(name, value)
+        for name, value, others in parts.reader.config.hides:
+            hidden = [other for other in others if other in prompt.targets]
+            if prompt.targets.get(name) == value and hidden:
+                raise ArgumentError(
+                    f"the prompt {prompt.prompt.target!r} asks for {name} = {value}, which hides "
+                    f"the {hidden[0]} that it asks for as well: leave one of them out"
+                )
 
 
 def unknown_words(embedder: ClipEmbedder) -> dict[str, list[str]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
@@ -23,6 +24,7 @@ from styleclip.checkpoints import (
     load_latent_map,
     load_reader,
     read_model,
+    tensors_hash,
 )
 from styleclip.checkpoints.registry import (
     CLIP,
@@ -44,7 +46,8 @@ from styleclip.editing.relevance import (
     relevance_of_map,
     style_statistics,
 )
-from styleclip.editing.strength import fit_strength
+from styleclip.editing.strength import StrengthConfig, fit_strength
+from styleclip.errors import CheckpointError
 from styleclip.evaluation.prompts import JudgedPrompt
 from styleclip.evaluation.protocol import Pictures, Row
 from styleclip.faces.identity import IdentityNetwork
@@ -118,6 +121,7 @@ def method_row(
     latent_map, preparation = None, 0.0
     if name != "optimization-paper":
         latent_map, preparation = prepared_map(parts)
+    started = time.perf_counter()
     find = (
         direction_finder(parts, pictures, latent_map, paper)
         if name.startswith("direction")
@@ -125,8 +129,22 @@ def method_row(
     )
     if find is None:
         return None
+    preparation += time.perf_counter() - started
     slow = name == "optimization-paper"
     return Row(name, find, preparation, PAPER_EDITS if slow and not full else None)
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """Every setting that a row depends on, as JSON values."""
+    configs: dict[str, Any] = {
+        "inversion": ProjectionConfig(),
+        "optimization": OptimizationConfig(),
+        "optimization-paper": OptimizationConfig.paper(),
+        "direction": DirectionConfig(),
+        "direction-paper": DirectionConfig.paper(),
+        "strength": StrengthConfig(),
+    }
+    return {name: asdict(config) for name, config in configs.items()}
 
 
 def prepared_map(parts: Parts) -> tuple[LatentMap, float]:
@@ -166,7 +184,13 @@ def direction_finder(
     relevance: Relevance = relevance_of_map(generator, latent_map, mean, std, measured)
     config = DirectionConfig()
     if paper:
-        relevance, config = load_bank(path), DirectionConfig.paper()
+        bank = load_bank(path)
+        if bank.generator_hash != tensors_hash(generator.state_dict()):
+            raise CheckpointError(
+                f"{path} was measured with another generator than the one beside it: measure it "
+                "again (styleclip directions measure)"
+            )
+        relevance, config = bank, DirectionConfig.paper()
 
     def find(index: list[int], judged: JudgedPrompt) -> Edit:
         edit = find_direction(relevance, embedder, judged.prompt, config)

@@ -1,6 +1,6 @@
 """All recipes in their order, and the model folder they make.
 
-  generator  reconstruction, the same with a critic for detail, and the mapping
+  reconstruction, sharpening, mapping     the generator, with the encoder that names its w
   encoder    offsets per row, on the finished generator
   clip       captions; late in the run it sees portraits that the generator redrew
   identity   whose face it is
@@ -54,7 +54,9 @@ from styleclip.portraits.train_sharpen import SharpenRecipe, train_sharpen
 from styleclip.portraits.training import OnStep, Renders, steps_done, stored_renders
 from styleclip.portraits.vocabulary import vocabulary
 
-STAGES = ("generator", "encoder", "clip", "identity", "reader")
+STAGES = (
+    "reconstruction", "sharpening", "mapping", "encoder", "clip", "identity", "reader",
+)  # fmt: skip
 TRAINING_SEEDS = (0, 40_000)  # first, count
 SIZE = 128
 IDENTITY_SIZE = 64
@@ -113,7 +115,9 @@ def train(
     Mixed precision (bfloat16) on every device.
     """
     trained: dict[str, Callable[[Work], object]] = {
-        "generator": trained_generator,
+        "reconstruction": trained_reconstruction,
+        "sharpening": trained_sharpening,
+        "mapping": trained_generator,
         "encoder": trained_encoder,
         "clip": trained_clip,
         "identity": trained_identity,
@@ -132,15 +136,17 @@ def trained_reconstruction(work: Work) -> tuple[StyleGAN2, Encoder]:
     return train_reconstruction(work.renders, recipe, path, work.on_step("generator"))
 
 
+def trained_sharpening(work: Work) -> tuple[StyleGAN2, Encoder]:
+    generator, encoder = trained_reconstruction(work)
+    recipe = work.recipe(SharpenRecipe(), steps="sharpen.pt")
+    path = work.folder / "sharpen.pt"
+    return train_sharpen(generator, encoder, work.renders, recipe, path, work.on_step("sharpening"))
+
+
 def trained_generator(work: Work) -> tuple[StyleGAN2, Encoder]:
     """The generator with its mapping, and the encoder that grew up with it."""
-    generator, encoder = trained_reconstruction(work)
-    sharpen = work.recipe(SharpenRecipe(), steps="sharpen.pt")
-    path = work.folder / "sharpen.pt"
-    generator, encoder = train_sharpen(
-        generator, encoder, work.renders, sharpen, path, work.on_step("sharpen")
-    )
-    path = work.folder / f"w-{steps_done(path)}.pt"
+    generator, encoder = trained_sharpening(work)
+    path = work.folder / f"w-{steps_done(work.folder / 'sharpen.pt')}.pt"
     if path.exists():
         w = torch.load(path, weights_only=True, map_location=work.renders.device)
     else:

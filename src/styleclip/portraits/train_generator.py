@@ -5,8 +5,8 @@
   3. mapping          a rectified flow carries Gaussian z to the encoder's w (arXiv 2209.03003); the
                       mapping network then learns that flow's end points, so z -> w is one pass
 Two thirds of stage 1 go through the skip image of half the resolution; the last block comes last.
-`styleclip portraits train generator`: 88, 35 and 15 minutes on one core with bfloat16; further
-figures in the card beside the weights.
+`styleclip portraits train reconstruction` (sharpening, mapping): 88, 35 and 15 minutes on one core
+with bfloat16; further figures in the card beside the weights.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def train_mapping(
     optimizer = torch.optim.Adam(velocity.parameters())
 
     def flow_step(step: int) -> dict[str, float]:
-        # straight paths from noise to data, each noise paired with a near datum of its batch
+        # straight paths from noise to data, paired at random
         random = step_generator(recipe.seed, step)
         target = data[torch.randint(len(data), (recipe.flow_batch,), generator=random)]
         noise = torch.randn(target.shape, generator=random).to(target)

@@ -140,7 +140,15 @@ class Run:
         """Go on from the last checkpoint, if there is one."""
         if not self.path.exists():
             return
-        state = torch.load(self.path, weights_only=True)
+        state = torch.load(self.path, weights_only=True, map_location="cpu")
+        if set(state["modules"]) != set(self.modules) or set(state["optimizers"]) != set(
+            self.optimizers
+        ):
+            raise ArgumentError(
+                f"{self.path} was written by another version of this recipe "
+                f"({', '.join(state['modules'])} instead of {', '.join(self.modules)}): move it "
+                "away, and what was trained after it"
+            )
         self.step = state["step"]
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
@@ -194,7 +202,7 @@ def steps_done(path: Path) -> int:
         raise ArgumentError(
             f"there is no {path.name} in {path.parent}: that stage was never run, train it first"
         )
-    return int(torch.load(path, weights_only=True)["step"])
+    return int(torch.load(path, weights_only=True, map_location="cpu")["step"])
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
