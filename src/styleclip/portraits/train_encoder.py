@@ -1,7 +1,7 @@
 """Recipe of the encoder: the generator stands still, the encoder learns to name its pictures.
 
   min |lap(G(E(x))) - lap(x)|_1 + |offsets|^2 over renders x, and |E(G(w)) - w|^2 over samples
-It starts from the encoder of the reconstruction stage; the offsets per row are what is new
+It starts from the encoder that sharpening left; the offsets per row are what is new
 (e4e, 2102.02766, sec. 4: small offsets keep the latent editable).
 `styleclip portraits train encoder`: about 10 minutes on one core; 29.0 dB and 99.4 % of
 attributes unchanged on held-out renders in one pass.
