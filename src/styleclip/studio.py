@@ -25,6 +25,7 @@ from styleclip.checkpoints import (
     Bank,
     Model,
     SavedEdit,
+    check_bank,
     load_bank,
     load_clip,
     load_edit,
@@ -238,7 +239,7 @@ class Studio:
     ) -> Edit:
         found = self.relevance if relevance is None else relevance
         if isinstance(found, Bank):
-            self._check_bank(found)
+            check_bank(found, self.hashes("generator", "clip"), self.model.name)
         stay = [each for name in preserve for each in self.concept(name)]
         edit = find_direction(found, self.embedder, prompt, config, stay)
         if config.strength is not None:
@@ -304,18 +305,8 @@ class Studio:
     def load_bank(self, path: str | Path) -> Bank:
         """Read a bank of this model. Raises ``CheckpointError``, for other weights too."""
         bank = load_bank(path)
-        self._check_bank(bank)
+        check_bank(bank, self.hashes("generator", "clip"), self.model.name)
         return bank
-
-    def _check_bank(self, bank: Bank) -> None:
-        ours = self.hashes("generator", "clip")
-        for part, theirs in (("generator", bank.generator_hash), ("clip", bank.clip_hash)):
-            if ours[part] != theirs:
-                raise CheckpointError(
-                    f"the bank was measured with another {part}: expected {theirs[:12]}, but the "
-                    f"model {self.model.name!r} has {ours[part][:12]}; measure one for this model "
-                    "(styleclip directions measure)"
-                )
 
     def recipe(
         self,

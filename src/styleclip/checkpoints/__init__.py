@@ -11,7 +11,14 @@ once, every foreign key used or knowingly dropped, anything else an error. The r
 cannot tell where weights came from. Nothing in a file is ever executed.
 """
 
-from styleclip.checkpoints.banks import Bank, load_bank, load_scan, save_bank, save_scan
+from styleclip.checkpoints.banks import (
+    Bank,
+    check_bank,
+    load_bank,
+    load_scan,
+    save_bank,
+    save_scan,
+)
 from styleclip.checkpoints.edits import SavedEdit, load_edit, save_edit
 from styleclip.checkpoints.files import file_hash, read_weights, tensors_hash
 from styleclip.checkpoints.loaders import (
@@ -31,6 +38,7 @@ __all__ = [
     "Bank",
     "Model",
     "SavedEdit",
+    "check_bank",
     "file_hash",
     "load_bank",
     "load_clip",

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from styleclip.checkpoints.files import first_line
-from styleclip.checkpoints.native import Network, read_network, save_network
+from styleclip.checkpoints.native import Network, read_network, write_network
 from styleclip.editing.relevance import Relevance, Scan
 from styleclip.errors import CheckpointError
 
@@ -41,7 +41,7 @@ def save_bank(path: str | Path, relevance: Relevance, generator_hash: str, clip_
     config = {
         "generator": generator_hash, "clip": clip_hash, "measured": dict(relevance.config),
     }  # fmt: skip
-    _write(path, KIND, config, tensors)
+    write_network(path, KIND, config, tensors)
 
 
 def load_bank(path: str | Path) -> Bank:
@@ -65,13 +65,24 @@ def load_bank(path: str | Path) -> Bank:
         ) from error
 
 
+def check_bank(bank: Bank, hashes: Mapping[str, str], model: str) -> None:
+    """Raise ``CheckpointError`` unless the bank belongs to these "generator" and "clip"."""
+    for part, theirs in (("generator", bank.generator_hash), ("clip", bank.clip_hash)):
+        if hashes[part] != theirs:
+            raise CheckpointError(
+                f"the bank was measured with another {part}: expected {theirs[:12]}, but the model "
+                f"{model!r} has {hashes[part][:12]}; measure one for this model (styleclip "
+                "directions measure)"
+            )
+
+
 def save_scan(path: str | Path, scan: Scan, settings: Mapping[str, Any]) -> None:
     """Write the state of a scan, so that ``load_scan`` with the same settings goes on from it."""
     tensors = {
         "change": scan.change, "length": scan.length, "images": scan.images,
         "chunks": torch.tensor([scan.chunks]),
     }  # fmt: skip
-    _write(path, SCAN, settings, tensors)
+    write_network(path, SCAN, settings, tensors)
 
 
 def load_scan(path: str | Path, settings: Mapping[str, Any]) -> Scan | None:
@@ -89,17 +100,6 @@ def load_scan(path: str | Path, settings: Mapping[str, Any]) -> Scan | None:
         )
     tensors = _checked(Path(path), network, SCAN_TENSORS)
     return Scan(tensors["change"], tensors["length"], tensors["images"], int(tensors["chunks"][0]))
-
-
-def _write(path: str | Path, kind: str, config: Mapping[str, Any], tensors: Any) -> None:
-    from safetensors import SafetensorError
-
-    try:
-        save_network(path, kind, config, tensors)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({first_line(error)}): choose another place"
-        ) from error
 
 
 def _checked(path: Path, network: Network, wanted: tuple[str, ...]) -> dict[str, torch.Tensor]:

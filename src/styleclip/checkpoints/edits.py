@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from styleclip.checkpoints.files import first_line
-from styleclip.checkpoints.native import Network, read_network, save_network
+from styleclip.checkpoints.native import Network, read_network, write_network
 from styleclip.editing.edit import Edit
 from styleclip.errors import ArgumentError, CheckpointError
 from styleclip.prompts import PromptPair
@@ -36,8 +36,6 @@ def save_edit(path: str | Path, edit: Edit, generator_hash: str) -> None:
     ``generator_hash`` is the ``tensors_hash`` of the generator that it belongs to. Raises
     ``ArgumentError`` for an edit without a step, ``CheckpointError`` if it cannot be written.
     """
-    from safetensors import SafetensorError
-
     steps = {name: getattr(edit, name) for name in DIMENSIONS if getattr(edit, name) is not None}
     if not steps:
         raise ArgumentError("this edit has neither a step in W+ nor one in S: nothing to save")
@@ -48,12 +46,7 @@ def save_edit(path: str | Path, edit: Edit, generator_hash: str) -> None:
         "config": dict(edit.config),
         "generator": generator_hash,
     }
-    try:
-        save_network(path, KIND, description, steps)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({first_line(error)}): choose another place"
-        ) from error
+    write_network(path, KIND, description, steps)
 
 
 def load_edit(path: str | Path) -> SavedEdit:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints.files import Weights, read_weights
+from styleclip.checkpoints.files import Weights, first_line, read_weights
 from styleclip.errors import CheckpointError
 
 FORMAT = "styleclip/1"
@@ -63,6 +63,20 @@ def save_network(
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_network(
+    path: str | Path, kind: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """``save_network`` where a user named the file. Raises ``CheckpointError`` if it cannot be."""
+    from safetensors import SafetensorError
+
+    try:
+        save_network(path, kind, config, tensors)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({first_line(error)}): choose another place"
+        ) from error
 
 
 def _in_one_order(content: bytes) -> bytes:

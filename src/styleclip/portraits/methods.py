@@ -16,6 +16,7 @@ import torch
 
 from styleclip.checkpoints import (
     Model,
+    check_bank,
     load_bank,
     load_clip,
     load_encoder,
@@ -47,7 +48,6 @@ from styleclip.editing.relevance import (
     style_statistics,
 )
 from styleclip.editing.strength import StrengthConfig, fit_strength
-from styleclip.errors import CheckpointError
 from styleclip.evaluation.prompts import JudgedPrompt
 from styleclip.evaluation.protocol import Pictures, Row
 from styleclip.faces.identity import IdentityNetwork
@@ -185,11 +185,11 @@ def direction_finder(
     config = DirectionConfig()
     if paper:
         bank = load_bank(path)
-        if bank.generator_hash != tensors_hash(generator.state_dict()):
-            raise CheckpointError(
-                f"{path} was measured with another generator than the one beside it: measure it "
-                "again (styleclip directions measure)"
-            )
+        hashes = {
+            "generator": tensors_hash(generator.state_dict()),
+            "clip": tensors_hash(embedder.model.state_dict()),
+        }
+        check_bank(bank, hashes, parts.model.name)
         relevance, config = bank, DirectionConfig.paper()
 
     def find(index: list[int], judged: JudgedPrompt) -> Edit:
