@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,14 @@ def test_the_whole_evaluation_on_tiny_portraits(
     text = (run / "result.md").read_text()
     for table in (block for block in text.split("\n\n") if block.startswith("|")):
         assert len({line.count("|") for line in table.strip().split("\n")}) == 1, table
+
+    # another row: the networks are not judged again
+    def never(*arguments: object) -> None:
+        raise AssertionError("this was done before")
+
+    monkeypatch.setattr(evaluation, "network_figures", never)
+    more = evaluate(replace(question, methods=("nothing",)), run, silent)
+    assert more["networks"] == result["networks"]
 
 
 def test_without_networks_only_edits_are_judged(

@@ -24,6 +24,7 @@ from styleclip.evaluation.summary import Figures, summarize
 from styleclip.generators import Generator
 
 SETTINGS = "settings.json"
+NETWORKS = "networks.json"  # the figures of the networks, measured once
 Bar = Callable[[str], Callable[[int, int, Mapping[str, float]], None]]
 
 
@@ -100,7 +101,12 @@ def open_folder(folder: Path, settings: Mapping[str, Any], force: bool = False) 
                 f"{folder} holds an evaluation with other settings (see {path}): "
                 "name another folder, or add --force to start over there"
             )
-        kept = [folder / "inversions.pt", *folder.glob("records/*.pt"), *folder.glob("pictures/*")]
+        kept = [
+            folder / "inversions.pt",
+            folder / NETWORKS,
+            *folder.glob("records/*.pt"),
+            *folder.glob("pictures/*"),
+        ]
         for old in kept:
             old.unlink(missing_ok=True)
     (folder / "records").mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from styleclip.errors import ArgumentError
 from styleclip.evaluation.prompts import PromptFile, read_prompt_file
 from styleclip.evaluation.protocol import Judges, Pictures, draw
 from styleclip.evaluation.report import commit, machine, write_report
-from styleclip.evaluation.run import Bar, evaluate_rows, open_folder, sheet_rows
+from styleclip.evaluation.run import NETWORKS, Bar, evaluate_rows, open_folder, sheet_rows
 from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.portraits import networks
 from styleclip.portraits.attributes import WORLD_VERSION, Portrait
@@ -122,7 +122,12 @@ def evaluate(
         truth=None if portraits is None else truth_table(portraits)[0].to(parts.device),
     )
     if question.networks and portraits is not None:
-        result["networks"] = network_figures(folder, parts, originals, portraits, inverted, bar)
+        path = folder / NETWORKS
+        if not path.exists():
+            found = network_figures(folder, parts, originals, portraits, inverted, bar)
+            path.with_suffix(".partial").write_text(json.dumps(found), encoding="utf-8")
+            os.replace(path.with_suffix(".partial"), path)
+        result["networks"] = json.loads(path.read_text(encoding="utf-8"))
 
     # the methods, one after the other
     world = None if portraits is None else PortraitsWorld(portraits, parts.generator.resolution)
