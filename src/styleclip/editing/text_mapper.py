@@ -134,8 +134,8 @@ def train_text_mapper(
 ) -> TextMapper:
     """A mapper for ``prompts`` (one or many), trained on ``latents`` [N,L,D].
 
-    ``on_state`` is called after every step with a function's worth of state; given back as
-    ``state`` the training goes on from there and ends in the same numbers.
+    ``on_state`` is called after every step with the state of the work (live tensors: copy or write
+    them at once); given back as ``state`` the training goes on and ends in the same numbers.
     Raises ``NonFiniteError`` when the loss leaves the numbers.
     """
     if not len(latents) or not prompts:
