@@ -34,12 +34,12 @@ def directional_distance(
 
 def reach_distance(image_embeddings: Tensor, direction: Tensor, goal: Tensor) -> Tensor:
     """[B,E], unit [E], a number -> [B]: how far short of ``goal`` along ``direction``, 0 beyond."""
-    return (goal - image_embeddings @ direction).clamp(min=0)
+    return (goal - (image_embeddings * direction).sum(dim=-1)).clamp(min=0)
 
 
 def off_direction(moved: Tensor, direction: Tensor) -> Tensor:
     """[B,E] without its part along the unit ``direction`` [E]."""
-    return moved - (moved @ direction)[:, None] * direction
+    return moved - (moved * direction).sum(dim=-1, keepdim=True) * direction
 
 
 def identity_distance(face_embeddings: Tensor, source_embeddings: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, cast
@@ -25,19 +25,32 @@ from styleclip.checkpoints import (
     Bank,
     Model,
     SavedEdit,
+    SavedMapper,
     check_bank,
+    check_mapper,
     load_bank,
     load_clip,
     load_edit,
     load_encoder,
     load_generator,
+    load_identity,
     load_latent_map,
+    load_mapper,
     read_model,
     save_bank,
     save_edit,
+    save_mapper,
     tensors_hash,
 )
-from styleclip.checkpoints.registry import CLIP, DIRECTIONS, ENCODER, GENERATOR, LATENT_MAP
+from styleclip.checkpoints.registry import (
+    CLIP,
+    DIRECTIONS,
+    ENCODER,
+    GENERATOR,
+    IDENTITY,
+    LATENT_MAP,
+    MAPPER,
+)
 from styleclip.editing.directions import DirectionConfig, find_direction
 from styleclip.editing.edit import Edit, apply_edits
 from styleclip.editing.latent_map import LatentMap, measure_latent_map
@@ -48,7 +61,7 @@ from styleclip.editing.relevance import (
     relevance_of_map,
     style_statistics,
 )
-from styleclip.editing.strength import fit_strength
+from styleclip.editing.strength import StrengthConfig, fit_strength
 from styleclip.errors import ArgumentError, CheckpointError, PromptError
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
@@ -60,6 +73,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from styleclip.clip.embedder import ClipEmbedder
+    from styleclip.editing.mapper import Mapper
+    from styleclip.editing.text_mapper import TextMapper
+    from styleclip.faces.identity import IdentityNetwork
 
 Part = Literal["generator", "clip", "encoder", "latent map"]
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
@@ -75,6 +91,16 @@ FILLERS = frozenset(
 
 class PromptWarning(UserWarning):
     """The model does not know some of the words of a prompt."""
+
+
+@dataclass(frozen=True)
+class How:
+    """A method and what it uses: the arguments of ``Studio.edit`` that are not the picture's."""
+
+    config: OptimizationConfig | DirectionConfig | SavedMapper | None = None
+    relevance: Relevance | None = None
+    preserve: Sequence[str] = ()
+    fit: StrengthConfig | None = None
 
 
 class Studio:
@@ -124,11 +150,25 @@ class Studio:
         """The model's own bank, measured channel by channel. Raises ``CheckpointError``."""
         return self.load_bank(self.model.file(DIRECTIONS))
 
-    def sample(self, seed: int = 0, truncation: float = TRUNCATION) -> Tensor:
-        """The w_plus [1,L,D] of a seed; ``truncation`` 1 is full variety, 0 the mean picture."""
+    @cached_property
+    def mapper(self) -> SavedMapper:
+        """The model's own text mapper. Raises ``CheckpointError`` if it has none."""
+        return self.load_mapper(self.model.file(MAPPER))
+
+    @cached_property
+    def identity(self) -> IdentityNetwork:
+        """Whose face it is: images -> unit vectors. Raises ``CheckpointError`` if it has none."""
+        return load_identity(self.model.file(IDENTITY)).to(self.device)
+
+    def samples(self, count: int, seed: int = 0, truncation: float = 1.0) -> Tensor:
+        """The w_plus [count,L,D] of pictures drawn from one seed."""
         random = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            return self.generator.truncate(self.generator.sample_w(1, random), truncation)
+            return self.generator.truncate(self.generator.sample_w(count, random), truncation)
+
+    def sample(self, seed: int = 0, truncation: float = TRUNCATION) -> Tensor:
+        """The w_plus [1,L,D] of a seed; ``truncation`` 1 is full variety, 0 the mean picture."""
+        return self.samples(1, seed, truncation)
 
     def open(
         self,
@@ -205,33 +245,47 @@ class Studio:
         self,
         w_plus: Tensor,
         prompt: str | PromptPair,
-        config: OptimizationConfig | DirectionConfig | None = None,
+        config: OptimizationConfig | DirectionConfig | SavedMapper | None = None,
         on_step: OnStep | None = None,
         relevance: Relevance | None = None,
         preserve: Sequence[str] = (),
+        fit: StrengthConfig | None = None,
     ) -> Edit:
         """The edit of ``w_plus`` [B,L,D] that ``prompt`` asks for.
 
-        The kind of ``config`` is the method: latent optimisation by default, or a global direction
-        (by ``relevance``, the model's own if it is None), with what ``preserve`` names left alone.
+        The kind of ``config`` is the method: latent optimisation by default; a mapper (``mapper``
+        is the model's own); or a global direction (by ``relevance``, the model's own if it is
+        None), with what ``preserve`` names left alone. ``fit``: the smallest strength that shows
+        the change, for each picture, for any method (directions without a strength always do).
         Warns (``PromptWarning``) of words that the model does not know. Raises ``PromptError``.
         """
         pair = self.prompt(prompt)
         for message in self.prompt_warnings(pair):
             warnings.warn(message, PromptWarning, stacklevel=2)
-        if isinstance(config, DirectionConfig):
-            return self._direction(w_plus, pair, config, relevance, preserve)
-        if preserve:
+        if preserve and not isinstance(config, DirectionConfig):
             raise ArgumentError("only directions can preserve things by name: use that method")
-        config = OptimizationConfig() if config is None else config
-        latent_map = self.latent_map if config.space == "mapped" else None
-        return optimize(
-            self.generator, self.embedder, w_plus, pair, config, on_step, latent_map=latent_map
+        if isinstance(config, SavedMapper):
+            self._check_mapper(config)
+            edit = config.edit(self.generator, self.embedder, w_plus, pair)
+        elif isinstance(config, DirectionConfig):
+            edit = self._direction(pair, config, relevance, preserve)
+            if config.strength is None:
+                fit = fit or StrengthConfig()
+        else:
+            config = OptimizationConfig() if config is None else config
+            latent_map = self.latent_map if config.space == "mapped" else None
+            edit = optimize(
+                self.generator, self.embedder, w_plus, pair, config, on_step, latent_map=latent_map
+            )
+        if fit is None:
+            return edit
+        identity = None if fit.identity_floor is None else self.identity
+        return fit_strength(
+            self.generator, self.embedder, w_plus, edit, self.latent_map, fit, identity
         )
 
     def _direction(
         self,
-        w_plus: Tensor,
         prompt: PromptPair,
         config: DirectionConfig,
         relevance: Relevance | None,
@@ -241,10 +295,12 @@ class Studio:
         if isinstance(found, Bank):
             check_bank(found, self.hashes("generator", "clip"), self.model.name)
         stay = [each for name in preserve for each in self.concept(name)]
-        edit = find_direction(found, self.embedder, prompt, config, stay)
-        if config.strength is not None:
-            return edit
-        return fit_strength(self.generator, self.embedder, w_plus, edit, self.latent_map)
+        return find_direction(found, self.embedder, prompt, config, stay)
+
+    def _check_mapper(self, mapper: SavedMapper) -> None:
+        """Raise ``CheckpointError`` for a mapper of other weights, where it says whose it is."""
+        if mapper.generator_hash:
+            check_mapper(mapper, self.hashes("generator", "clip"), self.model.name)
 
     def concept(self, name: str) -> list[Tensor]:
         """The directions [E] of what a name means: a group of the model's vocabulary, or words.
@@ -307,6 +363,23 @@ class Studio:
         bank = load_bank(path)
         check_bank(bank, self.hashes("generator", "clip"), self.model.name)
         return bank
+
+    def save_mapper(
+        self,
+        path: str | Path,
+        network: Mapper | TextMapper,
+        prompts: Sequence[PromptPair],
+        training: Mapping[str, object],
+    ) -> None:
+        """Write a mapper that was trained on this model. Raises ``CheckpointError``."""
+        save_mapper(path, network, prompts, self.hashes("generator", "clip"), training)
+
+    def load_mapper(self, path: str | Path) -> SavedMapper:
+        """Read a mapper of this model, or of the official code. Raises ``CheckpointError``."""
+        mapper = load_mapper(path)
+        self._check_mapper(mapper)
+        mapper.network.to(self.device)
+        return mapper
 
     def recipe(
         self,
@@ -393,4 +466,4 @@ class Studio:
 
 def uses_latent_map(edit: Edit) -> bool:
     """Whether the model's latent map had a part in finding the edit."""
-    return edit.config.get("space") == "mapped" or edit.method == "direction"
+    return edit.config.get("space") == "mapped" or edit.method in ("direction", "mapper")

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from styleclip.apps.console import OnStep, Stopwatch, complain
+from styleclip.apps.console import Stopwatch
 from styleclip.apps.options import (
+    AutoStrength,
     Device,
     Force,
     Gif,
+    IdentityFloor,
     Json,
     ModelName,
     NoRecipe,
     OutOrFolder,
     Refine,
     Reinvert,
+    SaveEdit,
     SeedInsteadOfFile,
     Stack,
     Strength,
     StripFlag,
     Truncation,
     open_studio,
+    strength_config,
 )
-from styleclip.apps.pipeline import Request, carry_out, plan, read_picture, split_words
+from styleclip.apps.pipeline import (
+    Request,
+    carry_out,
+    edit_with,
+    plan,
+    read_picture,
+    split_words,
+)
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from styleclip.editing.directions import DirectionConfig
-    from styleclip.editing.edit import Edit
     from styleclip.editing.optimization import OptimizationConfig
-    from styleclip.editing.relevance import Relevance
+    from styleclip.studio import How, Studio
 
 EDIT_USAGE = (
     "give a picture and a quoted prompt, as in "
@@ -43,7 +51,7 @@ EDIT_USAGE = (
 )
 APPLY_USAGE = "give a picture and a file of an edit, as in styleclip apply me.png edit.safetensors"
 
-Method = Literal["optimize", "direction"]
+Method = Literal["optimize", "mapper", "direction"]
 Preset = Literal["default", "paper"]
 Space = Literal["w_plus", "style"]
 
@@ -65,7 +73,10 @@ def edit(
     out: OutOrFolder = None,
     stack: Stack = False,
     method: Annotated[
-        Method, typer.Option(help="Optimise this picture, or take one direction for all pictures.")
+        Method,
+        typer.Option(
+            help="Optimise this picture, ask a trained mapper, or take one direction for all."
+        ),
     ] = "optimize",
     preset: Annotated[Preset, typer.Option(help="Ours, or the official run.")] = "default",
     space: Annotated[
@@ -97,6 +108,12 @@ def edit(
         Path | None,
         typer.Option(metavar="FILE", help="direction: a bank of 'directions measure'."),
     ] = None,
+    mapper: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="mapper: one of 'mapper train'; the model's own if absent."
+        ),
+    ] = None,
     preserve: Annotated[
         str,
         typer.Option(
@@ -104,14 +121,13 @@ def edit(
             help="direction: what must stay, separated by commas, as in 'hair colour, glasses'.",
         ),
     ] = "",
+    auto_strength: AutoStrength = False,
+    identity_floor: IdentityFloor = None,
     refine: Refine = None,
     reinvert: Reinvert = False,
     strip: StripFlag = False,
     gif: Gif = False,
-    save_edit: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Also write the edit, a .safetensors file for 'apply'."),
-    ] = None,
+    save_edit: SaveEdit = None,
     model: ModelName = "portraits",
     device: Device = "auto",
     force: Force = False,
@@ -128,44 +144,29 @@ def edit(
     )  # fmt: skip
     if save_edit is not None and len(texts) > 1:
         raise ArgumentError(f"--save-edit writes one edit, so give one prompt; got {len(texts)}")
-    stay = [name.strip() for name in preserve.split(",") if name.strip()]
+    stay = tuple(name.strip() for name in preserve.split(",") if name.strip())
     _check_method(
         method,
         optimize={"--space": space, "--steps": steps},
+        mapper={"--mapper": mapper},
         direction={"--threshold": threshold, "--channels": channels, "--alpha": alpha,
                    "--bank": bank, "--preserve": preserve or None},
     )  # fmt: skip
-    config: OptimizationConfig | DirectionConfig
-    if method == "direction":
-        config = _direction_config(preset, threshold, channels, alpha)
-    else:
-        config = _config(preset, space, steps)
+    if method == "mapper" and preset == "paper":
+        raise ArgumentError(
+            "a mapper was trained with one preset or the other: leave --preset out, and give "
+            "--mapper a file of 'mapper train --preset paper'"
+        )
+    fit = strength_config(auto_strength, identity_floor, method == "direction" and alpha is None)
     studio = open_studio(model, device)
-    relevance: Relevance | None = None
-    if bank is not None:
-        relevance = studio.load_bank(bank)
-    elif method == "direction" and preset == "paper":
-        relevance = studio.bank
-    for name in stay:
-        studio.concept(name)  # raises for one that cannot be used
+    how = _how(studio, method, preset, mapper, bank, stay)
+    if method == "direction":
+        how = replace(how, config=_direction_config(preset, threshold, channels, alpha))
+    elif method == "optimize":
+        how = replace(how, config=_config(preset, space, steps))
     prompts = [studio.prompt(text) for text in texts]
     outputs = plan(request, prompts, out, force, strip, gif, save_edit)
-    notes = list(dict.fromkeys(note for each in prompts for note in studio.prompt_warnings(each)))
-    for note in notes:
-        complain(note, kind="warning")
-    for each in prompts:
-        studio.embedder.embed_texts([each.target, each.neutral])  # raises for one too long
-    studio.generator  # noqa: B018  # loads it
-    watch.lap("load")
-
-    def find(i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
-        from styleclip.studio import PromptWarning
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PromptWarning)  # said above
-            return studio.edit(w_plus, prompts[i], config, on_step, relevance, stay)
-
-    carry_out(studio, request, prompts, find, outputs, watch, notes)
+    edit_with(studio, request, prompts, replace(how, fit=fit), outputs, watch)
 
 
 def apply(
@@ -212,9 +213,29 @@ def apply(
     carry_out(studio, request, prompts, lambda i, *_: edits[i], outputs, watch, found_here=False)
 
 
-def _config(preset: Preset, space: Space | None, steps: int | None) -> OptimizationConfig:
-    from dataclasses import replace
+def _how(
+    studio: Studio,
+    method: Method,
+    preset: Preset,
+    mapper: Path | None,
+    bank: Path | None,
+    preserve: tuple[str, ...],
+) -> How:
+    """What a method needs of the model or of files; its config comes from the options."""
+    from styleclip.studio import How
 
+    for name in preserve:
+        studio.concept(name)  # raises for one that cannot be used
+    if method == "mapper":
+        return How(studio.mapper if mapper is None else studio.load_mapper(mapper))
+    if bank is not None:
+        return How(relevance=studio.load_bank(bank), preserve=preserve)
+    if method == "direction" and preset == "paper":
+        return How(relevance=studio.bank, preserve=preserve)
+    return How(preserve=preserve)
+
+
+def _config(preset: Preset, space: Space | None, steps: int | None) -> OptimizationConfig:
     from styleclip.editing.optimization import OptimizationConfig
 
     config = OptimizationConfig()
@@ -228,8 +249,6 @@ def _config(preset: Preset, space: Space | None, steps: int | None) -> Optimizat
 def _direction_config(
     preset: Preset, threshold: float | None, channels: int | None, alpha: float | None
 ) -> DirectionConfig:
-    from dataclasses import replace
-
     from styleclip.editing.directions import DirectionConfig
 
     if preset == "default":

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from styleclip.apps.console import pick_device
+from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from styleclip.editing.strength import StrengthConfig
     from styleclip.studio import Studio
 
 LARGEST_SEED = 2**63 - 1
@@ -68,6 +70,27 @@ StripFlag = Annotated[
 Gif = Annotated[
     bool, typer.Option("--gif", help="Also write the sweep from no strength to this one.")
 ]
+SaveEdit = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Also write the edit, a .safetensors file for 'apply'."),
+]
+AutoStrength = Annotated[
+    bool,
+    typer.Option(
+        "--auto-strength",
+        help="The smallest strength that shows the change by CLIP's measure, for each picture; "
+        "what directions do without --alpha.",
+    ),
+]
+IdentityFloor = Annotated[
+    float | None,
+    typer.Option(
+        min=-1,
+        max=1,
+        metavar="COSINE",
+        help="With an automatic strength: stop before the face is less like itself than this.",
+    ),
+]
 
 
 def open_studio(model: str, device: str) -> Studio:
@@ -75,3 +98,16 @@ def open_studio(model: str, device: str) -> Studio:
     from styleclip.studio import Studio
 
     return Studio.load(model, pick_device(device))
+
+
+def strength_config(
+    wanted: bool, identity_floor: float | None, already: bool
+) -> StrengthConfig | None:
+    """How strengths are chosen, if they are (``already``: the method does by itself)."""
+    from styleclip.editing.strength import StrengthConfig
+
+    if identity_floor is not None and not (wanted or already):
+        raise ArgumentError("--identity-floor limits an automatic strength: add --auto-strength")
+    if identity_floor is None and not wanted:
+        return None
+    return StrengthConfig(identity_floor=identity_floor)

@@ -8,6 +8,7 @@ Every edit is found from, and added to, the unedited latent of the source.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from styleclip.editing.edit import Edit
     from styleclip.recipe import Recipe, Source
-    from styleclip.studio import Studio
+    from styleclip.studio import How, Studio
 
 SWEEP = 13  # pictures of a strength sweep, 0 included
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".avif")
@@ -102,6 +103,33 @@ def plan(
     """The files of a request, checked."""
     captions = captions_of(request, prompts)
     return plan_outputs(request.name, captions, out, force, strip, gif, save_edit)
+
+
+def edit_with(
+    studio: Studio,
+    request: Request,
+    prompts: Sequence[PromptPair],
+    how: How,
+    outputs: Outputs,
+    watch: Stopwatch,
+) -> None:
+    """Say what the model will not understand, find every edit, write the pictures and answer."""
+    notes = list(dict.fromkeys(note for each in prompts for note in studio.prompt_warnings(each)))
+    for note in notes:
+        complain(note, kind="warning")
+    for each in prompts:
+        studio.embedder.embed_texts([each.target, each.neutral])  # raises for one too long
+    studio.generator  # noqa: B018  # loads it
+    watch.lap("load")
+
+    def find(i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
+        from styleclip.studio import PromptWarning
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PromptWarning)  # said above
+            return studio.edit(w_plus, prompts[i], on_step=on_step, **vars(how))
+
+    carry_out(studio, request, prompts, find, outputs, watch, notes)
 
 
 def captions_of(request: Request, prompts: Sequence[PromptPair]) -> list[str]:

@@ -5,7 +5,7 @@
   load_encoder(path)   -> Encoder        native
   load_edit(path)      -> SavedEdit      native
   load_bank(path)      -> Bank           native
-  load_mapper(path)    -> Mapper         native, or of the official StyleCLIP code
+  load_mapper(path)    -> SavedMapper    native, or of the official StyleCLIP code
 Foreign weights are converted at this border by complete key maps: every parameter of ours filled
 once, every foreign key used or knowingly dropped, anything else an error. The rest of the library
 cannot tell where weights came from. Nothing in a file is ever executed.
@@ -27,9 +27,16 @@ from styleclip.checkpoints.loaders import (
     load_generator,
     load_identity,
     load_latent_map,
-    load_mapper,
     load_reader,
     save_generator,
+)
+from styleclip.checkpoints.mappers import (
+    SavedMapper,
+    check_mapper,
+    load_mapper,
+    load_training,
+    save_mapper,
+    save_training,
 )
 from styleclip.checkpoints.native import read_network, save_network
 from styleclip.checkpoints.registry import Model, read_model, resolve_model
@@ -38,7 +45,9 @@ __all__ = [
     "Bank",
     "Model",
     "SavedEdit",
+    "SavedMapper",
     "check_bank",
+    "check_mapper",
     "file_hash",
     "load_bank",
     "load_clip",
@@ -50,6 +59,7 @@ __all__ = [
     "load_mapper",
     "load_reader",
     "load_scan",
+    "load_training",
     "read_model",
     "read_network",
     "read_weights",
@@ -57,7 +67,9 @@ __all__ = [
     "save_bank",
     "save_edit",
     "save_generator",
+    "save_mapper",
     "save_network",
     "save_scan",
+    "save_training",
     "tensors_hash",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from styleclip.checkpoints.files import first_line
+from styleclip.checkpoints.files import check_hashes, first_line
 from styleclip.checkpoints.native import Network, read_network, write_network
 from styleclip.editing.relevance import Relevance, Scan
 from styleclip.errors import CheckpointError
@@ -67,13 +67,11 @@ def load_bank(path: str | Path) -> Bank:
 
 def check_bank(bank: Bank, hashes: Mapping[str, str], model: str) -> None:
     """Raise ``CheckpointError`` unless the bank belongs to these "generator" and "clip"."""
-    for part, theirs in (("generator", bank.generator_hash), ("clip", bank.clip_hash)):
-        if hashes[part] != theirs:
-            raise CheckpointError(
-                f"the bank was measured with another {part}: expected {theirs[:12]}, but the model "
-                f"{model!r} has {hashes[part][:12]}; measure one for this model (styleclip "
-                "directions measure)"
-            )
+    theirs = {"generator": bank.generator_hash, "clip": bank.clip_hash}
+    check_hashes(
+        theirs, hashes, "the bank was measured", model,
+        "measure one for this model (styleclip directions measure)",
+    )  # fmt: skip
 
 
 def save_scan(path: str | Path, scan: Scan, settings: Mapping[str, Any]) -> None:

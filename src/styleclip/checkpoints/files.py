@@ -57,6 +57,18 @@ def read_weights(path: str | Path) -> Weights:
     raise CheckpointError(f"{path} is not a file of weights: {_guess(head)}; {ADVICE}")
 
 
+def check_hashes(
+    theirs: Mapping[str, str], ours: Mapping[str, str], made: str, model: str, advice: str
+) -> None:
+    """Raise ``CheckpointError`` unless a file's networks, hashes by part, are the model's."""
+    for part, expected in theirs.items():
+        if ours[part] != expected:
+            raise CheckpointError(
+                f"{made} with another {part}: expected {expected[:12]}, but the model {model!r} "
+                f"has {ours[part][:12]}; {advice}"
+            )
+
+
 def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of all tensors, in the order of their names.
 

@@ -2,7 +2,6 @@
 
   load_generator(path) -> StyleGAN2        native, rosinality or NVIDIA weights
   load_clip(path)      -> ClipEmbedder     a transformers folder, or OpenAI's state dict
-  load_mapper(path)    -> Mapper           native, or of the official StyleCLIP code
   load_encoder, load_latent_map, load_reader, load_identity          native
 Networks come back in eval mode, float32, on the CPU, with gradients off for their weights.
 """
@@ -20,14 +19,12 @@ from styleclip.checkpoints import (
     clip_openai,
     keymap,
     registry,
-    styleclip_official,
     stylegan2_nvidia,
     stylegan2_rosinality,
 )
 from styleclip.checkpoints.files import Weights, first_line, read_weights
 from styleclip.checkpoints.native import is_native, parse_network, save_network
 from styleclip.editing.latent_map import LatentMap
-from styleclip.editing.mapper import Mapper, MapperConfig
 from styleclip.errors import CheckpointError
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
 from styleclip.faces.reader import Reader, ReaderConfig
@@ -119,27 +116,6 @@ def load_encoder(path: str | Path) -> Encoder:
     Only files that this project wrote are read so far. Raises ``CheckpointError``.
     """
     return _native(path, registry.ENCODER, "encoder", EncoderConfig.from_dict, Encoder)
-
-
-def load_mapper(path: str | Path) -> Mapper:
-    """A latent mapper from a native file or an official checkpoint. Raises ``CheckpointError``."""
-    weights = read_weights(path)
-    if is_native(weights):
-        return _native(path, "", "mapper", MapperConfig.from_dict, Mapper)
-    if not styleclip_official.recognises(weights.contents):
-        raise CheckpointError(
-            f"{weights.path} is not a mapper: it has no state_dict with keys that begin with "
-            "'mapper.'; give a checkpoint of the official code, or one of ours"
-        )
-    state = weights.contents["state_dict"]
-    config = styleclip_official.infer_config(weights.contents, weights.path)
-    mapper = Mapper(config)
-    table, dropped = styleclip_official.rules(config), styleclip_official.DROPPED
-    converted = keymap.convert(
-        state, table, mapper.state_dict(), source=weights.path, dropped=dropped
-    )
-    keymap.fill(mapper, converted, weights.path)
-    return mapper.eval().requires_grad_(False)
 
 
 def load_reader(path: str | Path) -> Reader:

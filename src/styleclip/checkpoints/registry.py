@@ -4,6 +4,7 @@
   generator.safetensors   z -> image             clip/                  a transformers folder
   encoder.safetensors     image -> w_plus        reader.safetensors, identity.safetensors (optional)
   latent_map.safetensors  CLIP space -> w (optional; measured when needed)
+  mapper.safetensors      picture, text -> step (optional)
   directions.safetensors  the relevance of its style channels (optional; by samples without it)
 The built-in models are folders inside the package; any other folder like them is given by its path.
 """
@@ -26,6 +27,7 @@ CLIP = "clip"
 ENCODER = "encoder.safetensors"
 LATENT_MAP = "latent_map.safetensors"
 DIRECTIONS = "directions.safetensors"
+MAPPER = "mapper.safetensors"
 READER = "reader.safetensors"
 IDENTITY = "identity.safetensors"
 

@@ -40,9 +40,10 @@ class LatentMap:
     covariance: Tensor
 
     def spread(self, direction: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the samples along a unit ``direction`` [E]."""
+        """Mean and standard deviation [...] of the samples along unit directions [...,E]."""
         mean, covariance = self.mean.to(direction), self.covariance.to(direction)
-        return mean @ direction, (direction @ covariance @ direction).clamp(min=1e-12).sqrt()
+        variance = ((direction @ covariance) * direction).sum(dim=-1)
+        return direction @ mean, variance.clamp(min=1e-12).sqrt()
 
     def to(self, device: torch.device | str) -> LatentMap:
         return LatentMap(self.matrix.to(device), self.mean.to(device), self.covariance.to(device))

@@ -138,15 +138,28 @@ def trained_reconstruction(work: Work) -> tuple[StyleGAN2, Encoder]:
 
 def trained_sharpening(work: Work) -> tuple[StyleGAN2, Encoder]:
     generator, encoder = trained_reconstruction(work)
-    recipe = work.recipe(SharpenRecipe(), steps="sharpen.pt")
-    path = work.folder / "sharpen.pt"
-    return train_sharpen(generator, encoder, work.renders, recipe, path, work.on_step("sharpening"))
+    for cycle in range(SharpenRecipe().cycles):
+        name = sharpening_file(cycle)
+        recipe = SharpenRecipe()
+        recipe = work.recipe(replace(recipe, seed=recipe.seed + cycle), steps=name)
+        generator, encoder = train_sharpen(
+            generator, encoder, work.renders, recipe, work.folder / name,
+            work.on_step(f"sharpening {cycle + 1}"),
+        )  # fmt: skip
+    return generator, encoder
+
+
+def sharpening_file(cycle: int) -> str:
+    """The checkpoint of a cycle."""
+    return f"sharpen-{cycle + 1}.pt"
 
 
 def trained_generator(work: Work) -> tuple[StyleGAN2, Encoder]:
     """The generator with its mapping, and the encoder that grew up with it."""
     generator, encoder = trained_sharpening(work)
-    path = work.folder / f"w-{steps_done(work.folder / 'sharpen.pt')}.pt"
+    cycles = range(SharpenRecipe().cycles)
+    steps = sum(steps_done(work.folder / sharpening_file(cycle)) for cycle in cycles)
+    path = work.folder / f"w-{steps}.pt"
     if path.exists():
         w = torch.load(path, weights_only=True, map_location=work.renders.device)
     else:

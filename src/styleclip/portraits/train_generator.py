@@ -180,7 +180,7 @@ class MappingRecipe:
     """Fits the mapping network to the encoder's w of the stored renders."""
 
     seed: int = 3
-    flow_steps: int = 7_500
+    flow_steps: int = 10_000
     flow_batch: int = 512
     flow_rate: float = 1e-3
     pairs: int = 100_000  # of z and the flow's end: fewer are learned by heart

@@ -40,7 +40,8 @@ from styleclip.portraits.training import (
 
 @dataclass(frozen=True)
 class SharpenRecipe:
-    seed: int = 7
+    cycles: int = 2  # of the steps, each from the averages of the one before, with a new critic
+    seed: int = 7  # of the first cycle
     steps: int = 3_000
     batch: int = 12
     rate: float = 1.2e-2  # of Muon, on the generator's convolutions

@@ -1,0 +1,354 @@
+"""``styleclip mapper train | apply``: mappers for one prompt or for many, and what they do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from styleclip.apps.console import OnStep, Stopwatch, answer, complain, progress
+from styleclip.apps.options import (
+    Device,
+    Force,
+    Gif,
+    Json,
+    ModelName,
+    NoRecipe,
+    OutOrFolder,
+    Refine,
+    Reinvert,
+    SaveEdit,
+    SeedInsteadOfFile,
+    Stack,
+    Strength,
+    StripFlag,
+    Truncation,
+    open_studio,
+)
+from styleclip.apps.outputs import check_edit_file, make_folder
+from styleclip.apps.pipeline import PICTURES, Request, edit_with, plan, read_picture, split_words
+from styleclip.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from styleclip.editing.mapper_training import TrainingConfig, TrainingState
+    from styleclip.prompts import PromptPair
+    from styleclip.studio import Studio
+
+APPLY_USAGE = "give a picture and a mapper, as in styleclip mapper apply me.png mapper.safetensors"
+
+app = typer.Typer(
+    help="Latent mappers: train one for a prompt, or one that reads prompts; apply them.",
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Argument(metavar="MAPPER", help="The .safetensors file to write.")],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PROMPT ...]",
+            show_default=False,
+            help="What it learns: 'neutral -> target', or targets alone.",
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A text file of prompts to learn, one in a line."),
+    ] = None,
+    preset: Annotated[
+        Literal["default", "paper"], typer.Option(help="Ours, or the official training.")
+    ] = "default",
+    network: Annotated[
+        Literal["text", "levels", "single", "style"] | None,
+        typer.Option(
+            help="text: one network for any prompts, ours. The paper's, for one prompt: levels "
+            "(the paper preset's own), single, or style (in S).",
+        ),
+    ] = None,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Of a network of levels: coarse,medium,fine; leave fine out where colours should "
+            "stay.",
+        ),
+    ] = None,
+    loss: Annotated[
+        Literal["reach", "directional", "target"] | None, typer.Option(help="What CLIP asks for.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=10_000_000, metavar="N")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, max=4096, metavar="N")] = None,
+    rate: Annotated[float | None, typer.Option(min=1e-9, max=100)] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Learn from these pictures, inverted, not samples."),
+    ] = None,
+    latents: Annotated[
+        int, typer.Option(min=2, max=1_000_000, metavar="N", help="Samples to learn from.")
+    ] = 1000,
+    truncation: Annotated[
+        float, typer.Option(min=0, max=2, help="Variety of the samples (psi).")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N")] = 0,
+    save_every: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How much a kill may lose.")
+    ] = 30.0,
+    sheets: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write before and after of four pictures now and then."
+        ),
+    ] = None,
+    sheet_every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Steps between sheets.")
+    ] = 100,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Log for TensorBoard, if installed.")
+    ] = None,
+    model: ModelName = "portraits",
+    device: Device = "auto",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train a mapper; stopped or killed, the same command goes on and ends in the same file."""
+    from styleclip.checkpoints import load_training
+    from styleclip.editing.mapper_training import train_mapper
+
+    watch = Stopwatch()
+    check_edit_file(out, force)
+    asked = [*(texts or []), *(() if prompts is None else read_prompts(prompts))]
+    if not asked:
+        raise ArgumentError("give a prompt to learn, as in 'a face with red hair', or --prompts")
+    config = _config(preset, network, levels, loss=loss, steps=steps, batch=batch,
+                     rate=rate, seed=seed)  # fmt: skip
+    folder = None if pictures is None else files_of(pictures)
+    log = None if tensorboard is None else tensorboard_log(tensorboard)
+    if sheets is not None:
+        make_folder(sheets)
+    studio = open_studio(model, device)
+    pairs = [studio.prompt(text) for text in asked]
+    for note in dict.fromkeys(note for each in pairs for note in studio.prompt_warnings(each)):
+        complain(note, kind="warning")
+    hashes = studio.hashes("generator", "clip")
+    identity = studio.identity if config.identity_weight else None
+    settings = {
+        **hashes, **vars(config), "prompts": [str(each) for each in pairs], "latents": latents,
+        "truncation": truncation, "pictures": None if folder is None else [p.name for p in folder],
+    }  # fmt: skip
+    partial = out.with_name(out.name + ".partial")
+    state = load_training(partial, settings)
+    watch.lap("load")
+
+    with progress() as bar:
+        if folder is None:
+            learned = studio.samples(latents, seed + 1, truncation)
+        else:
+            learned = _inverted(studio, folder, bar("inverting"))
+        watch.lap("latents")
+        diary = _Diary(partial, settings, save_every, log, state)
+        if sheets is not None:
+            diary.sheets = _Sheets(sheets, sheet_every, studio, learned, pairs, config)
+        try:
+            mapper = train_mapper(
+                studio.generator, studio.embedder, learned, pairs, config, studio.latent_map,
+                identity, diary.shown(bar("training")), state, diary.keep,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            diary.save()
+            raise
+    trained = 0 if diary.state is None else diary.state.step
+    training = {**vars(config), "stopped_at": trained, "latents": latents, "truncation": truncation}
+    studio.save_mapper(out, mapper, pairs, training)
+    partial.unlink(missing_ok=True)
+    watch.lap("train")
+    lines = [f"trained {trained} steps for {len(pairs)} prompts", f"wrote {out}"]
+    result = {"out": str(out), "prompts": len(pairs), "steps": trained, "seconds": watch.seconds}
+    answer(result, [*lines, f"seconds: {watch}"], as_json)
+
+
+@app.command(name="apply")
+def apply_mapper(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE] MAPPER [PROMPT ...]",
+            show_default=False,
+            help="A picture file (none with --seed), a mapper of 'train' or of the official code, "
+            "and what to change, if the mapper knows more than one thing.",
+        ),
+    ] = None,
+    strength: Strength = 1.0,
+    seed: SeedInsteadOfFile = None,
+    truncation: Truncation = 0.7,
+    out: OutOrFolder = None,
+    stack: Stack = False,
+    refine: Refine = None,
+    reinvert: Reinvert = False,
+    strip: StripFlag = False,
+    gif: Gif = False,
+    save_edit: SaveEdit = None,
+    model: ModelName = "portraits",
+    device: Device = "auto",
+    force: Force = False,
+    no_recipe: NoRecipe = False,
+    as_json: Json = False,
+) -> None:
+    """Edit a picture with a mapper, in one pass."""
+    from styleclip.studio import How
+
+    watch = Stopwatch()
+    file, (mapper_file, *texts) = split_words(words or [], seed, APPLY_USAGE)
+    request = Request(
+        file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
+        as_json,
+    )  # fmt: skip
+    studio = open_studio(model, device)
+    mapper = studio.load_mapper(mapper_file)
+    prompts = [studio.prompt(text) for text in texts] or [mapper.own_prompt]
+    outputs = plan(request, prompts, out, force, strip, gif, save_edit)
+    edit_with(studio, request, prompts, How(mapper), outputs, watch)
+
+
+class _Diary:
+    """What a training writes while it goes: its state every few seconds, sheets, a log."""
+
+    def __init__(
+        self, path: Path, settings: Mapping[str, Any], every: float, log: Any,
+        state: TrainingState | None,
+    ) -> None:  # fmt: skip
+        self.path, self.settings, self.every, self.log = path, settings, every, log
+        self.state = state
+        self.sheets: _Sheets | None = None
+        self._saved = time.monotonic()
+
+    def keep(self, state: TrainingState) -> None:
+        """Called after every step."""
+        self.state = state
+        if time.monotonic() - self._saved >= self.every:
+            self.save()
+        if self.sheets is not None and state.step % self.sheets.every == 0:
+            self.sheets.write(state)
+
+    def save(self) -> None:
+        from styleclip.checkpoints import save_training
+
+        if self.state is not None:
+            save_training(self.path, self.state, self.settings)
+            self._saved = time.monotonic()
+
+    def shown(self, bar: OnStep) -> OnStep:
+        """The bar, and the log if there is one."""
+
+        def on_step(step: int, steps: int, figures: Mapping[str, float]) -> None:
+            bar(step, steps, figures)
+            if self.log is not None:
+                for name, value in figures.items():
+                    self.log.add_scalar(name, value, step)
+
+        return on_step
+
+
+class _Sheets:
+    """Pictures of a training: four of its latents, before and after."""
+
+    def __init__(
+        self, folder: Path, every: int, studio: Studio, latents: Tensor,
+        prompts: Sequence[PromptPair], config: TrainingConfig,
+    ) -> None:  # fmt: skip
+        self.folder, self.every = folder, every
+        self.studio, self.latents, self.prompts, self.config = studio, latents, prompts, config
+
+    def write(self, state: TrainingState) -> None:
+        from styleclip import images
+        from styleclip.checkpoints import SavedMapper
+        from styleclip.editing.mapper_training import new_mapper
+
+        studio = self.studio
+        mapper = new_mapper(
+            studio.generator, self.latents, studio.embedder, self.config, studio.latent_map
+        )
+        mapper.load_state_dict(state.average)
+        four = self.latents[-4:]
+        pictures, captions = [*studio.render(four)[:, None]], ["before"] * len(four)
+        for prompt in self.prompts[:4]:
+            saved = SavedMapper(mapper, (prompt,))
+            edit = saved.edit(studio.generator, studio.embedder, four, prompt)
+            pictures += [*studio.render(four, edit)[:, None]]
+            captions += [prompt.target] * len(four)
+        page = images.strip(pictures, captions)
+        images.save_image(self.folder / f"{state.step:06d}.png", page, overwrite=True)
+
+
+def read_prompts(path: Path) -> list[str]:
+    """The prompts of a text file, one in a line; empty lines and lines of # are left out."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ArgumentError(f"{path} cannot be read: {reason}; check the path") from error
+    found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not found:
+        raise ArgumentError(f"{path} has no prompts: write one in each line")
+    return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The pictures in a folder, by name. Raises ``ArgumentError`` if there are fewer than two."""
+    if not folder.is_dir():
+        raise ArgumentError(f"there is no folder {folder}: check the path")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    if len(found) < 2:
+        raise ArgumentError(f"{folder} has {len(found)} pictures: a mapper needs at least 2")
+    return found
+
+
+def tensorboard_log(folder: Path) -> Any:
+    """A writer of TensorBoard's files; the package is optional."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ArgumentError(
+            "--tensorboard needs the package tensorboard: pip install 'styleclip[tensorboard]'"
+        ) from error
+    return SummaryWriter(str(folder))
+
+
+def _inverted(studio: Studio, files: Sequence[Path], bar: OnStep) -> Tensor:
+    """The w_plus [N,L,D] of pictures."""
+    import torch
+
+    found = []
+    for done, path in enumerate(files, start=1):
+        found.append(studio.open(path))
+        bar(done, len(files), {})
+    return torch.cat(found)
+
+
+def _config(
+    preset: Literal["default", "paper"],
+    network: Literal["text", "levels", "single", "style"] | None,
+    levels: str | None,
+    **options: Any,
+) -> TrainingConfig:
+    from styleclip.editing.mapper_training import TrainingConfig
+
+    if levels is not None and network not in (None, "levels"):
+        raise ArgumentError(f"a mapper of kind {network} has no levels: leave --levels out")
+    given = {name: value for name, value in options.items() if value is not None}
+    if levels is not None:
+        given["levels"] = tuple(name.strip() for name in levels.split(",") if name.strip())
+    if preset == "paper":
+        if network == "text":
+            raise ArgumentError("the paper has no mapper of kind text: leave --network out")
+        return replace(TrainingConfig.paper(network or "levels"), **given)
+    network = network or ("text" if levels is None else "levels")
+    return replace(TrainingConfig.of(network), **given)

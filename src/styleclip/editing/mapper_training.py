@@ -1,0 +1,369 @@
+"""Training a latent mapper (StyleCLIP, section 5), for one prompt or for many.
+
+  argmin_M  mean over latents w, prompts (t, n) of
+            D_CLIP(G(w'), text) + latent |step|^2 + identity (1 - cos(R(G(w')), R(G(w))))
+  w' = w + step of M(w)              M a `Mapper` (W+ levels, S), or a `TextMapper` that sees d too
+D_CLIP is the optimisation's, with the same names: "reach" and its keep term, "directional",
+"target". What G(w) looks like is embedded once; held-out latents say when to stop.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from styleclip.clip.embedder import Embedder
+from styleclip.editing.latent_map import LatentMap, enough_resolution, measure_latent_map
+from styleclip.editing.mapper import Mapper, MapperConfig
+from styleclip.editing.optimization import paper_pixels
+from styleclip.editing.ranger import Ranger
+from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
+from styleclip.errors import ArgumentError, NonFiniteError, PromptError
+from styleclip.generators import Generator, chunk_size
+from styleclip.losses import (
+    directional_distance,
+    identity_distance,
+    latent_distance,
+    off_direction,
+    reach_distance,
+    target_distance,
+    text_direction,
+)
+from styleclip.prompts import PromptPair
+
+OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, mean of each term
+Level = Literal["coarse", "medium", "fine"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Ours by default; goal, first and keep are in the samples' deviations along the text."""
+
+    network: Literal["text", "levels", "single", "style"] = "text"
+    levels: tuple[Level, ...] = ("coarse", "medium", "fine")
+    loss: Literal["reach", "directional", "target"] = "reach"
+    optimizer: Literal["adam", "ranger"] = "adam"
+    steps: int = 600
+    batch: int = 16
+    rate: float = 1e-3
+    decay: bool = True  # of the rate, in a line to 0 over the second half
+    first: float = 6.5  # where a text mapper's training begins
+    goal: float = 3.5
+    keep_weight: float = 0.06
+    latent_weight: float = 0.02  # of |u off d|^2; of other networks: of the mean square of the step
+    identity_weight: float = 0.0
+    average: float | None = 0.99  # of the weights that are returned; None: the last ones
+    clip_input: Literal["correct", "paper"] = "correct"
+    resolution: Literal["full", "enough"] = "enough"  # rendered for CLIP
+    held_out: int = 64  # latents that say when to stop
+    check_every: int = 50
+    patience: int | None = 4  # checks without a gain of 0.1 %; None: never stop early
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.network == "levels":
+            MapperConfig.levels(1, self.levels)  # raises for a level that is not there
+
+    @classmethod
+    def of(cls, network: Literal["text", "levels", "single", "style"]) -> TrainingConfig:
+        """Ours, for a kind of network: the paper's learn at a hundredth of their rate."""
+        if network == "text":
+            return cls()
+        return cls(network=network, rate=0.1, latent_weight=0.8)
+
+    @classmethod
+    def paper(cls, network: Literal["levels", "single", "style"] = "levels") -> TrainingConfig:
+        """The official training: 50,000 steps of two pictures, with Ranger at 0.5."""
+        return cls(
+            network=network,
+            loss="target",
+            optimizer="ranger",
+            steps=50_000,
+            batch=2,
+            rate=0.5,
+            decay=False,
+            latent_weight=0.8,
+            identity_weight=0.1,
+            average=None,
+            clip_input="paper",
+            resolution="full",
+            patience=None,
+        )
+
+
+@dataclass(eq=False)
+class TrainingState:
+    """How far a training is: all that a kill must not lose. Of the mapper alone."""
+
+    step: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    lowest: float = math.inf  # loss on the held-out latents
+    since: int = 0  # checks without a gain
+
+
+def train_mapper(
+    generator: Generator,
+    embedder: Embedder,
+    latents: Tensor,
+    prompts: PromptPair | Sequence[PromptPair],
+    config: TrainingConfig = TrainingConfig(),
+    latent_map: LatentMap | None = None,
+    identity: Callable[[Tensor], Tensor] | None = None,
+    on_step: OnStep | None = None,
+    state: TrainingState | None = None,
+    on_state: Callable[[TrainingState], None] | None = None,
+) -> Mapper | TextMapper:
+    """A mapper of ``latents`` [N,L,D] for one prompt or, if it sees the text, for many.
+
+    ``latent_map`` is measured here where it is needed and not given. ``identity`` maps images to
+    unit vectors, for its weight. ``on_state`` is called after every step with the state of the work
+    (live tensors: copy or write them at once); given back as ``state``, the training goes on and
+    ends in the same numbers. Raises ``NonFiniteError`` when the loss leaves the numbers.
+    """
+    prompts = [prompts] if isinstance(prompts, PromptPair) else list(prompts)
+    _check(latents, prompts, config, identity is not None)
+    if (config.network == "text" or config.loss == "reach") and latent_map is None:
+        latent_map = measure_latent_map(generator, embedder)
+    task = _Task.of(generator, embedder, latents, prompts, config, latent_map, identity)
+    mapper = new_mapper(generator, latents, embedder, config, latent_map)
+    average, optimizer = copy.deepcopy(mapper), _optimizer(mapper, config)
+    state = state or TrainingState()
+    if state.step:
+        mapper.load_state_dict(state.weights)
+        average.load_state_dict(state.average)
+        optimizer.load_state_dict(state.optimizer)
+    learning, held = task.split()
+
+    for step in range(state.step, config.steps):
+        if config.patience is not None and state.since >= config.patience:
+            break
+        random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        pictures = learning[torch.randint(len(learning), (config.batch,), generator=random)]
+        asked = torch.randint(len(prompts), (config.batch,), generator=random)
+        terms = task.terms(mapper, pictures, asked)
+        loss = torch.stack(list(terms.values())).sum(dim=0).mean()
+        if not bool(torch.isfinite(loss)):
+            raise NonFiniteError(
+                f"the loss became {loss.item()} at step {step + 1}: lower the rate"
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = config.rate * (
+                min(1.0, 2 * (1 - step / config.steps)) if config.decay else 1.0
+            )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        share = 0.0 if config.average is None else min(config.average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, value in zip(average.parameters(), mapper.parameters(), strict=True):
+                mean.lerp_(value, 1 - share)
+
+        # the held-out latents decide which weights are kept, and when it is enough
+        best, lowest, since = state.best, state.lowest, state.since
+        if config.patience is not None and len(held) and (step + 1) % config.check_every == 0:
+            found = task.loss(average, held)
+            since = 0 if found < lowest - 1e-3 * abs(lowest) or not best else since + 1
+            if found < lowest:
+                best, lowest = copy.deepcopy(average.state_dict()), found
+        state = TrainingState(
+            step + 1, mapper.state_dict(), average.state_dict(), optimizer.state_dict(),
+            best, lowest, since,
+        )  # fmt: skip
+        if on_state is not None:
+            on_state(state)
+        if on_step is not None:
+            figures = {name: term.mean().item() for name, term in terms.items()}
+            if math.isfinite(lowest):
+                figures["held out"] = lowest
+            on_step(step + 1, config.steps, figures)
+    if state.best:
+        average.load_state_dict(state.best)
+    return average.eval().requires_grad_(False)
+
+
+def new_mapper(
+    generator: Generator,
+    latents: Tensor,
+    embedder: Embedder,
+    config: TrainingConfig,
+    latent_map: LatentMap | None,
+) -> Mapper | TextMapper:
+    """A mapper before its training, from the seed alone."""
+    width = latents.shape[2]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if config.network == "text":
+            assert latent_map is not None
+            embedding = latent_map.matrix.shape[0]
+            text = TextMapper(TextMapperConfig(width, embedding, first=config.first))
+            text.to(latents.device).know(latent_map, latents.mean(dim=1))
+            return text
+        if config.network == "levels":
+            layout = MapperConfig.levels(width, config.levels)
+        elif config.network == "single":
+            layout = MapperConfig.single(width)
+        else:
+            layout = MapperConfig.style(generator.layout)
+        return Mapper(layout).to(latents.device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What a training has before it: pictures, texts, and what they look like to CLIP."""
+
+    generator: Generator
+    embedder: Embedder
+    config: TrainingConfig
+    latents: Tensor  # [N,L,D]
+    targets: Tensor  # [P,E]
+    directions: Tensor  # [P,E], unit
+    goals: Tensor  # [P], along the directions
+    deviations: Tensor  # [P], of the samples
+    identity: Callable[[Tensor], Tensor] | None
+    sources: Tensor  # [N,E]
+    faces: Tensor | None  # [N,F]
+
+    @classmethod
+    def of(
+        cls,
+        generator: Generator,
+        embedder: Embedder,
+        latents: Tensor,
+        prompts: Sequence[PromptPair],
+        config: TrainingConfig,
+        latent_map: LatentMap | None,
+        identity: Callable[[Tensor], Tensor] | None,
+    ) -> _Task:
+        targets = embedder.embed_texts([each.target for each in prompts]).to(latents)
+        neutrals = embedder.embed_texts([each.neutral for each in prompts]).to(latents)
+        alike = torch.isclose(targets, neutrals, atol=1e-6).all(dim=1)
+        if config.loss != "target" and bool(alike.any()):
+            same = prompts[int(alike.int().argmax())]
+            raise PromptError(
+                f"the model sees no difference between {same.target!r} and {same.neutral!r}: "
+                "say it in other words"
+            )
+        directions = text_direction(targets, neutrals)
+        middle, deviations = torch.zeros(len(prompts)), torch.ones(len(prompts))
+        if latent_map is not None:
+            middle, deviations = latent_map.to(latents.device).spread(directions)
+        goals = (middle + config.goal * deviations).to(latents)
+        empty = latents.new_zeros(0)
+        task = cls(
+            generator, embedder, config, latents, targets, directions, goals,
+            deviations.to(latents), identity, empty, None,
+        )  # fmt: skip
+        return task.seen()
+
+    @torch.no_grad()
+    def seen(self) -> _Task:
+        """The task, with every source picture embedded, once."""
+        sources, faces = [], []
+        for part in self.latents.split(chunk_size(self.generator.resolution)):
+            images = self.render(self.generator.affine(part))
+            sources.append(self.look(images))
+            if self.identity is not None and self.config.identity_weight:
+                faces.append(self.identity(images))
+        return replace(self, sources=torch.cat(sources), faces=torch.cat(faces) if faces else None)
+
+    def split(self) -> tuple[Tensor, Tensor]:
+        """The numbers of the latents that are learned from, and of the held-out ones."""
+        numbers = torch.arange(len(self.latents))
+        held = min(self.config.held_out, len(numbers) // 5)
+        return numbers[: len(numbers) - held], numbers[len(numbers) - held :]
+
+    def render(self, style: Tensor) -> Tensor:
+        resolution = self.generator.resolution
+        if self.config.resolution == "enough":
+            resolution = enough_resolution(self.generator, self.embedder)
+        return self.generator.synthesis(style, resolution=resolution)
+
+    def look(self, images: Tensor) -> Tensor:
+        """Images -> unit vectors [B,E]."""
+        if self.config.clip_input == "correct":
+            return self.embedder.embed_images(images).to(self.targets)
+        pixels = paper_pixels(images, self.embedder.image_size)
+        return self.embedder.embed_pixels(pixels).to(self.targets)
+
+    def moved(
+        self, mapper: Mapper | TextMapper, w_plus: Tensor, direction: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The style [B,S] after the step, and how large the step is [B]."""
+        if isinstance(mapper, TextMapper):
+            u = mapper.coordinates(w_plus, direction)
+            style = self.generator.affine(w_plus + mapper.step(u, direction))
+            return style, latent_distance(off_direction(u, direction))
+        if mapper.config.space == "w_plus":
+            moved = mapper(w_plus)
+            return self.generator.affine(moved), (moved - w_plus).square().mean(dim=(1, 2))
+        style = self.generator.affine(w_plus)
+        moved = mapper(style)
+        parts = (moved - style).split([layer.channels for layer in self.generator.layout], dim=1)
+        return moved, torch.stack([part.square().mean(dim=1) for part in parts]).sum(dim=0)
+
+    def terms(
+        self, mapper: Mapper | TextMapper, pictures: Tensor, asked: Tensor
+    ) -> dict[str, Tensor]:
+        """Every term of the loss, weighted, one value a picture."""
+        config, direction, source = self.config, self.directions[asked], self.sources[pictures]
+        device = self.latents.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            style, size = self.moved(mapper, self.latents[pictures], direction)
+            images = self.render(style)
+            embeddings = self.look(images)
+        terms = {}
+        if config.loss == "reach":
+            deviation = self.deviations[asked]
+            terms["clip"] = reach_distance(embeddings, direction, self.goals[asked]) / deviation
+            aside = off_direction(embeddings - source, direction) / deviation[:, None]
+            terms["keep"] = config.keep_weight * latent_distance(aside)
+        elif config.loss == "directional":
+            terms["clip"] = directional_distance(embeddings, source, direction)
+        else:
+            terms["clip"] = target_distance(embeddings, self.targets[asked])
+        terms["latent"] = config.latent_weight * size
+        if self.identity is not None and self.faces is not None:
+            far = identity_distance(self.identity(images), self.faces[pictures])
+            terms["identity"] = config.identity_weight * far
+        return terms
+
+    @torch.no_grad()
+    def loss(self, mapper: Mapper | TextMapper, pictures: Tensor) -> float:
+        """The mean loss on some pictures, each with its own prompt."""
+        total = 0.0
+        for part in pictures.split(chunk_size(self.generator.resolution)):
+            terms = self.terms(mapper, part, part % len(self.targets))
+            total += torch.stack(list(terms.values())).sum().item()
+        return total / len(pictures)
+
+
+def _optimizer(mapper: Mapper | TextMapper, config: TrainingConfig) -> torch.optim.Optimizer:
+    if config.optimizer == "ranger":
+        return Ranger(mapper.parameters(), lr=config.rate)
+    return torch.optim.Adam(mapper.parameters(), lr=config.rate, betas=(0.9, 0.99))
+
+
+def _check(
+    latents: Tensor, prompts: Sequence[PromptPair], config: TrainingConfig, identity: bool
+) -> None:
+    if not len(latents) or not prompts:
+        raise ArgumentError("a mapper needs at least one latent and one prompt to learn from")
+    if len(prompts) > 1 and config.network != "text":
+        raise ArgumentError(
+            f"a mapper of kind {config.network!r} learns one prompt, got {len(prompts)}: train one "
+            "for each, or network='text' for all"
+        )
+    if config.identity_weight and not identity:
+        raise ArgumentError(
+            f"identity_weight is {config.identity_weight:g}, but there is no identity network: "
+            "pass identity=, a function of images to unit vectors, or set the weight to 0"
+        )

@@ -1,0 +1,151 @@
+"""Mappers from the command line: trained, stopped, killed, resumed, applied."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from styleclip import images
+from styleclip.checkpoints import load_edit, load_mapper
+from styleclip.editing import mapper_training
+from styleclip.editing.text_mapper import TextMapper
+from tests.apps.running import PROMPT, Run, files
+
+FEW = ("--steps", "6", "--latents", "12", "--batch", "2", "--save-every", "0")
+TARGET = PROMPT.split(" -> ")[1]
+
+
+@pytest.fixture
+def mapper(run: Run) -> Path:
+    path = Path("mapper.safetensors")
+    assert run("mapper", "train", path, PROMPT, *FEW).code == 0, run.err
+    return path
+
+
+def test_training_writes_a_mapper_of_this_model(run: Run) -> None:
+    found = run("mapper", "train", "m.safetensors", PROMPT, *FEW, "--json").json()
+    assert (found["out"], found["prompts"], found["steps"]) == ("m.safetensors", 1, 6)
+    assert files() & {"m.safetensors", "m.safetensors.partial"} == {"m.safetensors"}
+    kept = load_mapper("m.safetensors")
+    assert isinstance(kept.network, TextMapper)
+    assert str(kept.own_prompt) == PROMPT and kept.training["steps"] == 6
+    assert run("mapper", "train", "m.safetensors", PROMPT, *FEW).code == 2
+    assert "exists already" in run.err
+
+
+def test_a_file_of_prompts_and_sheets(run: Run) -> None:
+    Path("prompts.txt").write_text(f"# two things\n{TARGET}\n\n{PROMPT[:6]} -> a smiling face\n")
+    assert run("mapper", "train", "m.safetensors", "--prompts", "prompts.txt", *FEW,
+               "--sheets", "sheets", "--sheet-every", "3").code == 0, run.err  # fmt: skip
+    kept = load_mapper("m.safetensors")
+    assert [each.target for each in kept.prompts] == [TARGET, "a smiling face"]
+    assert files("sheets") == {"000003.png", "000006.png"}
+    assert images.open_picture("sheets/000006.png").width == 12 * (192 + 12) + 12
+
+
+def test_pictures_can_be_learned_from(run: Run, picture: Path) -> None:
+    Path("faces").mkdir()
+    for name in ("one.png", "two.png"):
+        images.open_picture(picture).save(Path("faces") / name)
+    assert run("mapper", "train", "m.safetensors", PROMPT, *FEW, "--pictures", "faces").code == 0
+    Path("faces/one.png").unlink()
+    assert run("mapper", "train", "n.safetensors", PROMPT, *FEW, "--pictures", "faces").code == 2
+    assert "needs at least 2" in run.err
+
+
+def test_a_training_that_was_stopped_goes_on(
+    run: Run, mapper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, terms = [], mapper_training._Task.terms
+
+    def stopped(*arguments: Any) -> dict[str, torch.Tensor]:
+        steps.append(1)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        return terms(*arguments)
+
+    monkeypatch.setattr(mapper_training._Task, "terms", stopped)
+    late = [*FEW[:-1], "1000"]  # only Ctrl-C saves
+    assert run("mapper", "train", "again.safetensors", PROMPT, *late).code == 130
+    assert "again.safetensors" not in files() and "again.safetensors.partial" in files()
+    monkeypatch.setattr(mapper_training._Task, "terms", terms)
+    assert run("mapper", "train", "again.safetensors", PROMPT, *FEW, "--rate", "0.5").code == 2
+    assert "other settings" in run.err
+    assert run("mapper", "train", "again.safetensors", PROMPT, *late).code == 0, run.err
+    assert Path("again.safetensors").read_bytes() == mapper.read_bytes()
+    assert "again.safetensors.partial" not in files()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run, mapper: Path) -> None:
+    command = [
+        sys.executable, "-m", "styleclip", "mapper", "train", "killed.safetensors", PROMPT, *FEW,
+        "--model", str(run.model),
+    ]  # fmt: skip
+    partial = Path("killed.safetensors.partial")
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not partial.exists() and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert not Path("killed.safetensors").exists()
+    subprocess.run(command, check=True)
+    assert Path("killed.safetensors").read_bytes() == mapper.read_bytes()
+    assert not partial.exists()
+
+
+def test_a_mapper_edits_pictures(run: Run, mapper: Path, picture: Path) -> None:
+    fast = ("--refine", "0")
+    assert run("mapper", "apply", picture, mapper, *fast, "--out", "a.png").code == 0, run.err
+    # the same by the three-in-one command; a text mapper takes any prompt
+    assert run("edit", picture, TARGET, "--method", "mapper", "--mapper", mapper, *fast,
+               "--out", "b.png", "--save-edit", "e.safetensors").code == 0, run.err  # fmt: skip
+    assert images.largest_difference(*map(images.open_picture, ("a.png", "b.png"))) == 0
+    assert load_edit("e.safetensors").method == "mapper"
+    assert run("mapper", "apply", picture, mapper, "a smiling face", *fast).code == 0
+    assert run("edit", picture, TARGET, "--method", "mapper", "--mapper", mapper, *fast,
+               "--auto-strength", "--out", "c.png", "--json").code == 0, run.err  # fmt: skip
+    assert len(run.json()["edits"][0]["config"]["strengths"]) == 1
+
+
+def test_a_mapper_of_the_paper_does_its_one_prompt(run: Run, picture: Path) -> None:
+    few = ("--steps", "2", "--latents", "4")
+    train = ("mapper", "train", "paper.safetensors", PROMPT, "--preset", "paper", *few)
+    assert run(*train).code == 2
+    assert "identity.safetensors" in run.err  # the tiny model has none
+    assert run(*train[:-6], "--network", "style", "--loss", "target", *few).code == 0, run.err
+    fast = ("--refine", "0")
+    assert run("mapper", "apply", picture, "paper.safetensors", *fast).code == 0, run.err
+    assert run("mapper", "apply", picture, "paper.safetensors", "a smiling face", *fast).code == 2
+    assert f"was trained for '{PROMPT}' alone" in run.err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("train", "m.safetensors"), "give a prompt to learn"),
+        (("train", "m.safetensors", "--prompts", "none.txt"), "none.txt cannot be read"),
+        (("train", "m.pt", PROMPT), "safetensors"),
+        (("train", "m.safetensors", PROMPT, "a hat", "--network", "levels"), "learns one prompt"),
+        (("train", "m.safetensors", PROMPT, "--levels", "middle"), "there is no level 'middle'"),
+        (("train", "m.safetensors", PROMPT, "--pictures", "nowhere"), "there is no folder"),
+        (("apply", "me.jpg"), "give a picture and a mapper"),
+        (("apply", "me.jpg", "none.safetensors"), "no file none.safetensors"),
+        (("apply", "me.jpg", "me.jpg"), "not a file of weights"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    run: Run, picture: Path, words: tuple[str, ...], complaint: str
+) -> None:
+    before = files()
+    assert run("mapper", *words).code == 2
+    assert complaint in run.err and "Traceback" not in run.err
+    assert files() == before

@@ -1,0 +1,270 @@
+"""Training mappers: before it, what it does, when it stops, resumed; its losses, literally."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styleclip.editing.latent_map import LatentMap, LatentMapConfig, measure_latent_map
+from styleclip.editing.mapper import Mapper, MapperConfig
+from styleclip.editing.mapper_training import TrainingConfig, TrainingState, train_mapper
+from styleclip.editing.optimization import paper_pixels
+from styleclip.editing.ranger import Ranger
+from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
+from styleclip.errors import ArgumentError, NonFiniteError, PromptError
+from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from styleclip.prompts import PromptPair
+from tests.reference.networks import random_generator
+
+WIDTH, EMBEDDING = 6, 7
+CONFIG = TrainingConfig(steps=12, batch=4, goal=1.5, first=1.0, check_every=4)
+NETWORK = TextMapperConfig(WIDTH, EMBEDDING, hidden=16, first=1.0)
+RED, BLUE = PromptPair("red", "plain"), PromptPair("blue", "plain")
+
+
+class Projection:
+    """A fake CLIP: a fixed random matrix on 8 x 8 pixels, and fixed random vectors for texts."""
+
+    image_size = 8
+
+    def __init__(self) -> None:
+        random = torch.Generator().manual_seed(3)
+        self.matrix = torch.randn(3 * 64, EMBEDDING, generator=random)
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        pixels = F.adaptive_avg_pool2d(images, 8).flatten(1)
+        return F.normalize(torch.tanh(pixels @ self.matrix.to(images) / 8), dim=1)
+
+    embed_pixels = embed_images
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        rows = []
+        for text in texts:
+            random = torch.Generator().manual_seed(sum(map(ord, text)))
+            rows.append(torch.randn(EMBEDDING, generator=random))
+        return F.normalize(torch.stack(rows), dim=1)
+
+
+@pytest.fixture(scope="module")
+def generator() -> StyleGAN2:
+    small = StyleGAN2Config(8, (5, 4), w_dim=WIDTH, z_dim=5, mapping_layers=2)
+    return random_generator(small)
+
+
+@pytest.fixture(scope="module")
+def latent_map(generator: StyleGAN2) -> LatentMap:
+    return measure_latent_map(generator, Projection(), LatentMapConfig(samples=300))
+
+
+@pytest.fixture(scope="module")
+def latents(generator: StyleGAN2) -> Tensor:
+    w = generator.sample_w(20, torch.Generator().manual_seed(1))
+    return generator.truncate(w)
+
+
+def train(
+    generator: StyleGAN2, latent_map: LatentMap, latents: Tensor, **options: Any
+) -> Mapper | TextMapper:
+    config = options.pop("config", CONFIG)
+    prompts = options.pop("prompts", [RED, BLUE])
+    return train_mapper(
+        generator, Projection(), latents, prompts, config, latent_map, **options
+    )  # fmt: skip
+
+
+def test_before_training_it_is_a_step_along_the_latent_map(
+    latent_map: LatentMap, latents: Tensor
+) -> None:
+    mapper = TextMapper(NETWORK)
+    mapper.know(latent_map, latents.mean(dim=1))
+    edit = mapper.edit(latents, Projection(), RED)
+    target, neutral = Projection().embed_texts([RED.target, RED.neutral])
+    direction = F.normalize(target - neutral, dim=0)
+    _, deviation = latent_map.spread(direction)
+    wanted = NETWORK.first * deviation * (direction @ latent_map.matrix)
+    assert edit.w_plus_step is not None
+    torch.testing.assert_close(edit.w_plus_step, wanted.expand_as(edit.w_plus_step))
+
+
+def test_training_brings_pictures_nearer_to_their_texts(
+    generator: StyleGAN2, latent_map: LatentMap, latents: Tensor
+) -> None:
+    losses: list[float] = []
+    config = replace(CONFIG, steps=200, batch=16, rate=1e-2, keep_weight=0.01, patience=None)
+    mapper = train(
+        generator, latent_map, latents, config=config,
+        on_step=lambda step, steps, terms: losses.append(sum(terms.values())),
+    )  # fmt: skip
+    assert isinstance(mapper, TextMapper)
+    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
+    # each picture gets its own step
+    step = mapper.edit(latents, Projection(), RED).w_plus_step
+    assert step is not None and step.std(dim=0).max() > 1e-4
+    assert step.shape == latents.shape
+
+
+@pytest.mark.parametrize("kind", ["text", "paper levels", "paper style"])
+@pytest.mark.parametrize("after", [1, 5, 11])
+def test_a_training_that_was_stopped_ends_in_the_same_numbers(
+    generator: StyleGAN2, latent_map: LatentMap, latents: Tensor, after: int, kind: str
+) -> None:
+    states: list[TrainingState] = []
+    options: dict[str, Any] = {}
+    if kind != "text":
+        network = "style" if kind == "paper style" else "levels"
+        config = replace(
+            TrainingConfig.paper(network), steps=12, identity_weight=0.0, levels=("coarse",)
+        )
+        options = {"config": replace(config, clip_input="correct"), "prompts": RED}
+    whole = train(
+        generator, latent_map, latents, on_state=lambda s: states.append(copy.deepcopy(s)),
+        **options,
+    )  # fmt: skip
+    assert [state.step for state in states] == list(range(1, CONFIG.steps + 1))
+    resumed = train(generator, latent_map, latents, state=states[after - 1], **options)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], tensor), name
+
+
+def test_it_stops_when_held_out_latents_gain_nothing_and_returns_the_best(
+    generator: StyleGAN2, latent_map: LatentMap, latents: Tensor
+) -> None:
+    states: list[TrainingState] = []
+    config = replace(CONFIG, steps=500, rate=0.02, check_every=2, patience=3)  # too fast
+    mapper = train(
+        generator, latent_map, latents, config=config,
+        on_state=lambda s: states.append(copy.deepcopy(s)),
+    )  # fmt: skip
+    last = states[-1]
+    assert last.step < 500 and last.since == 3
+    for name, tensor in mapper.state_dict().items():
+        assert torch.equal(tensor, last.best[name])
+    # stopped is stopped: the same state given back trains no further
+    again = train(generator, latent_map, latents, config=config, state=last)
+    assert torch.equal(next(again.parameters()), next(mapper.parameters()))
+
+
+class LongProjection(Projection):
+    """A CLIP of 32 pixels, which the official input needs."""
+
+    image_size = 32
+
+    def embed_pixels(self, pixels: Tensor) -> Tensor:
+        return self.embed_images(pixels)
+
+
+@pytest.mark.parametrize("network", ["levels", "style"])
+def test_the_first_loss_of_the_paper_preset_is_the_paper_s(network: str) -> None:
+    big = random_generator(
+        StyleGAN2Config(32, (5, 4, 4, 4), w_dim=WIDTH, z_dim=5, mapping_layers=2)
+    )
+    latents = big.truncate(big.sample_w(2, torch.Generator().manual_seed(1)))
+    levels = ("coarse", "medium")
+    config = replace(TrainingConfig.paper(network), steps=1, levels=levels)
+    embedder, figures = LongProjection(), dict[str, float]()
+
+    def face(images: Tensor) -> Tensor:
+        return F.normalize(images.flatten(1)[:, :9], dim=1)
+
+    start: list[dict[str, Tensor]] = []
+    train_mapper(
+        big, embedder, latents, RED, replace(config, rate=0.0), None, face,
+        lambda step, steps, terms: figures.update(terms),
+        on_state=lambda state: start.append(copy.deepcopy(state.weights)),
+    )  # fmt: skip
+    # literally: 1 - cos, 0.8 MSE (in S a sum over layers), 0.1 (1 - cos of the faces)
+    layout = (
+        MapperConfig.levels(WIDTH, levels)
+        if network == "levels"
+        else MapperConfig.style(big.layout)
+    )
+    mapper = Mapper(layout)
+    mapper.load_state_dict(start[0])
+    picked = torch.randint(2, (2,), generator=torch.Generator().manual_seed(0))
+    w_plus = latents[picked]
+    with torch.no_grad():
+        if network == "levels":
+            moved = w_plus + 0.1 * mapper.delta(w_plus)
+            style, size = big.affine(moved), F.mse_loss(moved, w_plus)
+        else:
+            before = big.affine(w_plus)
+            style, size = before + 0.1 * mapper.delta(before), torch.zeros(())
+            first = 0
+            for layer in big.layout:
+                columns = slice(first, first + layer.channels)
+                size += F.mse_loss(style[:, columns], before[:, columns])
+                first += layer.channels
+        images, sources = big.synthesis(style), big.synthesis(big.affine(w_plus))
+        seen = embedder.embed_images(paper_pixels(images, 32))
+        target = embedder.embed_texts([RED.target])[0]
+        wanted = {
+            "clip": (1 - seen @ target).mean(),
+            "latent": 0.8 * size,
+            "identity": 0.1 * (1 - (face(images) * face(sources)).sum(1)).mean(),
+        }
+    assert figures.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert figures[name] == pytest.approx(float(value), rel=1e-4, abs=1e-7), name
+
+
+def test_what_cannot_be_trained_or_applied(
+    generator: StyleGAN2, latent_map: LatentMap, latents: Tensor
+) -> None:
+    with pytest.raises(ArgumentError, match="at least one latent and one prompt"):
+        train(generator, latent_map, latents, prompts=[])
+    with pytest.raises(ArgumentError, match="learns one prompt, got 2"):
+        train(generator, latent_map, latents, config=replace(CONFIG, network="levels"))
+    with pytest.raises(ArgumentError, match="no identity network"):
+        train(generator, latent_map, latents, config=replace(CONFIG, identity_weight=0.1))
+    with pytest.raises(PromptError, match="sees no difference"):
+        train(generator, latent_map, latents, prompts=[PromptPair("red", "red")])
+    with pytest.raises(NonFiniteError, match="lower the rate"):
+        train(generator, latent_map, latents, config=replace(CONFIG, rate=1e30, steps=9))
+    mapper = TextMapper(NETWORK)
+    with pytest.raises(ArgumentError, match="trained for another generator"):
+        mapper.edit(torch.zeros(1, 4, WIDTH + 1), Projection(), RED)
+
+
+def test_ranger_is_its_three_parts() -> None:
+    """Against a literal version, over enough steps for both kinds and two looks ahead."""
+    random = torch.Generator().manual_seed(0)
+    start = torch.randn(4, 3, generator=random)
+    gradients = [torch.randn(4, 3, generator=random) for _ in range(14)]
+    parameter = torch.nn.Parameter(start.clone())
+    ranger = Ranger([parameter], lr=0.1)
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        ranger.step()
+    torch.testing.assert_close(parameter.detach(), literal_ranger(start, gradients, 0.1))
+
+
+def literal_ranger(weights: Tensor, gradients: list[Tensor], rate: float) -> Tensor:
+    """RAdam (1908.03265, algorithm 2, threshold 5), step for step, in float64."""
+    first, second = 0.95, 0.999
+    w, slow = weights.double(), weights.double()
+    mean, square = torch.zeros_like(w), torch.zeros_like(w)
+    longest = 2 / (1 - second) - 1
+    for t, gradient in enumerate(gradients, start=1):
+        g = gradient.double()
+        g = g - g.mean(dim=1, keepdim=True)
+        mean = first * mean + (1 - first) * g
+        square = second * square + (1 - second) * g * g
+        length = longest - 2 * t * second**t / (1 - second**t)
+        if length > 5:
+            r = ((length - 4) * (length - 2) * longest
+                 / ((longest - 4) * (longest - 2) * length)) ** 0.5  # fmt: skip
+            scale = (1 - second**t) ** 0.5 / (square.sqrt() + 1e-5)
+            w = w - rate * r * mean / (1 - first**t) * scale
+        else:
+            w = w - rate * mean / (1 - first**t)
+        if t % 6 == 0:
+            slow = slow + 0.5 * (w - slow)
+            w = slow
+    return w.float()
