@@ -14,17 +14,18 @@ from torch import Tensor
 from styleclip.editing.directions import DirectionConfig, channel_step
 from styleclip.editing.latent_map import LatentMap
 from styleclip.editing.relevance import (
+    InstantConfig,
     Relevance,
     RelevanceConfig,
     Scan,
     _pictures,
-    embedding_slopes,
+    instant_relevance,
     known,
     measure_relevance,
-    principal_directions,
     relevance_of_map,
     style_statistics,
 )
+from styleclip.editing.slopes import embedding_slopes, principal_directions
 from styleclip.errors import ArgumentError
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.reference.networks import expected, random_generator
@@ -183,6 +184,28 @@ def test_small_moves_and_gradients_agree(generator: StyleGAN2) -> None:
         row = F.normalize(F.normalize(up - down, dim=1).mean(dim=0), dim=0)
         assert (found.matrix[c].double() * row).sum() > 0.9999
     assert found.matrix[~conv].eq(0).all()
+
+
+def test_an_instant_answer_is_the_gradient_s_for_its_prompt(generator: StyleGAN2) -> None:
+    """With many probes the estimated lengths are the true ones; with few they are near."""
+    config = InstantConfig(images=12, probes=400, samples=300, resolution="full")
+    direction = F.normalize(torch.randn(7, generator=torch.Generator().manual_seed(9)), dim=0)
+    found = instant_relevance(generator, Projection(), direction, config)
+    by_gradient = measure_relevance(
+        generator, Projection(), replace(CONFIG, method="gradient", images=12, components=7)
+    )
+    conv = generator.layout.conv_columns()
+    response, wanted = found.matrix @ direction, by_gradient.matrix @ direction
+    torch.testing.assert_close(response[conv], wanted[conv], rtol=0, atol=0.1)
+    assert torch.corrcoef(torch.stack([response[conv], wanted[conv]]))[0, 1] > 0.995
+    assert response[~conv].eq(0).all() and response.abs().max() <= 1
+    few = instant_relevance(generator, Projection(), direction, replace(config, probes=6))
+    pair = torch.stack([(few.matrix @ direction)[conv], wanted[conv]])
+    assert torch.corrcoef(pair)[0, 1] > 0.85
+    # nothing is said of what lies across the prompt
+    across = torch.randn(7)
+    across -= (across @ direction) * direction
+    assert (found.matrix @ across).abs().max() < 1e-6
 
 
 def test_principal_directions_are_unit_and_strongest_first() -> None:

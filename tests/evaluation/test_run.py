@@ -113,6 +113,27 @@ def test_a_short_row_takes_the_first_pictures_of_the_first_file(folder: Path) ->
     assert short.asked == [(text, index[:2]) for text, index in long.asked[:3]]
 
 
+def test_a_method_that_trains_for_each_prompt_takes_its_own_files_alone(folder: Path) -> None:
+    prepared: list[str] = []
+    method, other = Method(), Method()
+    row = Row(
+        "trains", method, own=True, prepare=lambda each: prepared.append(each.prompt.target),
+        preparation=1.0,
+    )  # fmt: skip
+    own = PromptFile("own", FILE.prompts[:2], ("trains",))
+    found = run(folder, row, Row("other", other), files=(FILE, own))
+    assert [(each["row"], each["file"]) for each in found] == [
+        ("trains", "own"),
+        ("other", "three"),
+    ]
+    assert prepared == [each.prompt.target for each in own.prompts]
+    assert [text for text, _ in method.asked] == prepared
+    assert found[0]["seconds"]["preparation"] > 1
+    # what is stored is not prepared again
+    run(folder, row, files=(own,))
+    assert len(prepared) == 2
+
+
 def test_prompts_without_a_picture_are_left_out(folder: Path) -> None:
     many = PromptFile("many", FILE.prompts * 10)
     (found,) = run(folder, Row("m", Method()), files=(many,))

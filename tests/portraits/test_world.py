@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 import styleclip
-from styleclip.evaluation.prompts import read_prompt_file
+from styleclip.evaluation.prompts import read_prompt_file, read_prompt_list
 from styleclip.portraits.attributes import (
     ATTRIBUTES,
     BASE,
@@ -377,7 +378,10 @@ def words_of(text: str) -> set[str]:
     return set(text.replace(",", " ").split())
 
 
-@pytest.mark.parametrize(("name", "targets"), [("plain", 1), ("novel", 1), ("double", 2)])
+FILES = [("plain", 1), ("novel", 1), ("double", 2), ("untrained", 1), ("single", 1), ("one", 1)]
+
+
+@pytest.mark.parametrize(("name", "targets"), FILES)
 def test_prompts_ask_in_known_words_for_what_can_be_drawn(name: str, targets: int) -> None:
     file = read_prompt_file(PROMPTS / f"{name}.json")
     texts = [each.prompt.target for each in file.prompts]
@@ -409,6 +413,31 @@ def test_novel_prompts_are_worded_as_no_caption_is(told: list[tuple[Portrait, Ca
 
 def test_double_prompts_are_ten() -> None:
     assert len(rows_of("double")) == 10
+
+
+def test_the_text_mapper_was_told_nothing_of_what_it_is_asked_unseen() -> None:
+    trained = read_prompt_list(PROMPTS / "training.txt")
+    assert len(set(trained)) == len(trained) > 300
+    untrained = {pair for row in rows_of("untrained") for pair in row["targets"].items()}
+    assert len(untrained) >= 5
+    wordings = {
+        phrase.text
+        for name, phrases in PHRASES.items()
+        for phrase in phrases
+        if any((name, value) in untrained for value in phrase.values) and len(phrase.values) == 1
+    }
+    assert {"green hair", "a bow tie", "dark skin"} <= wordings
+    for text in trained:
+        assert words_of(text) <= set(VOCABULARY), text
+        said = re.sub(r"^an? ", "", text)
+        assert not any(f" {each} " in f" {said} " for each in wordings), text
+        assert not any(row["new"] in text for row in rows_of("novel")), text
+
+
+def test_what_is_trained_for_each_prompt_is_judged_on_plain_prompts() -> None:
+    plain = rows_of("plain")
+    assert rows_of("single") == plain[::5]
+    assert rows_of("one") == [plain[5]]
 
 
 def test_unknown_prompts_name_the_words_that_no_caption_has() -> None:

@@ -32,6 +32,7 @@ from styleclip.apps.options import (
 from styleclip.apps.outputs import check_edit_file, make_folder
 from styleclip.apps.pipeline import PICTURES, Request, edit_with, plan, read_picture, split_words
 from styleclip.errors import ArgumentError
+from styleclip.evaluation.prompts import read_prompt_list
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,10 +126,10 @@ def train(
 
     watch = Stopwatch()
     check_edit_file(out, force)
-    asked = [*(texts or []), *(() if prompts is None else read_prompts(prompts))]
+    asked = [*(texts or []), *(() if prompts is None else read_prompt_list(prompts))]
     if not asked:
         raise ArgumentError("give a prompt to learn, as in 'a face with red hair', or --prompts")
-    config = _config(preset, network, levels, loss=loss, steps=steps, batch=batch,
+    config = _config(preset, network, levels, len(asked), loss=loss, steps=steps, batch=batch,
                      rate=rate, seed=seed)  # fmt: skip
     folder = None if pictures is None else files_of(pictures)
     log = None if tensorboard is None else tensorboard_log(tensorboard)
@@ -288,19 +289,6 @@ class _Sheets:
         images.save_image(self.folder / f"{state.step:06d}.png", page, overwrite=True)
 
 
-def read_prompts(path: Path) -> list[str]:
-    """The prompts of a text file, one in a line; empty lines and lines of # are left out."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ArgumentError(f"{path} cannot be read: {reason}; check the path") from error
-    found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if not found:
-        raise ArgumentError(f"{path} has no prompts: write one in each line")
-    return found
-
-
 def files_of(folder: Path) -> list[Path]:
     """The pictures in a folder, by name. Raises ``ArgumentError`` if there are fewer than two."""
     if not folder.is_dir():
@@ -337,6 +325,7 @@ def _config(
     preset: Literal["default", "paper"],
     network: Literal["text", "levels", "single", "style"] | None,
     levels: str | None,
+    prompts: int,
     **options: Any,
 ) -> TrainingConfig:
     from styleclip.editing.mapper_training import TrainingConfig
@@ -351,4 +340,4 @@ def _config(
             raise ArgumentError("the paper has no mapper of kind text: leave --network out")
         return replace(TrainingConfig.paper(network or "levels"), **given)
     network = network or ("text" if levels is None else "levels")
-    return replace(TrainingConfig.of(network), **given)
+    return replace(TrainingConfig.of(network, prompts), **given)

@@ -39,6 +39,7 @@ from styleclip.prompts import PromptPair
 
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, mean of each term
 Level = Literal["coarse", "medium", "fine"]
+MANY_STEPS = 1_200  # of a mapper that reads its prompts
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class TrainingConfig:
     levels: tuple[Level, ...] = ("coarse", "medium", "fine")
     loss: Literal["reach", "directional", "target"] = "reach"
     optimizer: Literal["adam", "ranger"] = "adam"
-    steps: int = 600
+    steps: int = 300  # enough for one prompt; for hundreds see MANY_STEPS
     batch: int = 16
     rate: float = 1e-3
     decay: bool = True  # of the rate, in a line to 0 over the second half
@@ -71,10 +72,12 @@ class TrainingConfig:
             MapperConfig.levels(1, self.levels)  # raises for a level that is not there
 
     @classmethod
-    def of(cls, network: Literal["text", "levels", "single", "style"]) -> TrainingConfig:
+    def of(
+        cls, network: Literal["text", "levels", "single", "style"], prompts: int = 1
+    ) -> TrainingConfig:
         """Ours, for a kind of network: the paper's learn at a hundredth of their rate."""
         if network == "text":
-            return cls()
+            return cls() if prompts == 1 else cls(steps=MANY_STEPS)
         return cls(network=network, rate=0.1, latent_weight=0.8)
 
     @classmethod

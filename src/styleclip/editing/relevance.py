@@ -5,6 +5,7 @@
   relevance_c = normalise(mean over images i of u_ic)                              [S,E]
   samples    relevance_c ~ C_se C_ee^-1 / sd_c: how far c usually is when e is (`latent_map`), all
              channels together, where the first two move each by itself
+  instant    for one prompt d: <relevance_c, d> by gradient, with random probes for its lengths
 Exact moves leave every other channel as image i has it, and a channel needs no further images once
 its mean is known tightly enough. Measured once per generator and CLIP.
 """
@@ -26,6 +27,7 @@ from styleclip.editing.latent_map import (
     enough_resolution,
     measure_latent_map,
 )
+from styleclip.editing.slopes import embedding_slopes, instant_response, principal_directions
 from styleclip.errors import ArgumentError
 from styleclip.generators import Generator, Prefix
 from styleclip.latents import StyleLayer
@@ -61,6 +63,22 @@ class RelevanceConfig:
             raise ArgumentError(f"sigma must be positive, got {self.sigma}")
         if self.cosine is not None and not 0 < self.cosine < 1:
             raise ArgumentError(f"cosine must lie between 0 and 1, got {self.cosine}")
+
+
+@dataclass(frozen=True)
+class InstantConfig:
+    """What a prompt costs where nothing was measured: seconds."""
+
+    images: int = 32
+    probes: int = 6  # random directions beside the prompt's
+    samples: int = 4_000  # for mean and standard deviation of the channels
+    truncation: float = 0.7
+    seed: int = 5
+    resolution: Literal["full", "enough"] = "enough"
+
+    def __post_init__(self) -> None:
+        if self.images < 1 or self.probes < 1 or self.samples < 2:
+            raise ArgumentError("images and probes must be at least 1, samples at least 2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +187,34 @@ def relevance_of_map(
     return Relevance(
         (rows / longest).float(), mean, std, torch.zeros_like(mean),
         torch.zeros(len(mean), dtype=torch.int64), asdict(replace(config, method="samples")),
+    )  # fmt: skip
+
+
+def instant_relevance(
+    generator: Generator,
+    embedder: Embedder,
+    direction: Tensor,
+    config: InstantConfig = InstantConfig(),
+) -> Relevance:
+    """The relevance to one unit ``direction`` [E] and to nothing else, with no measuring before.
+
+    One backward pass for every picture and one for each probe, all pictures together.
+    """
+    mean, std = style_statistics(generator, config.samples, config.seed, config.truncation)
+    usual = RelevanceConfig(
+        images=config.images, seed=config.seed, truncation=config.truncation,
+        resolution=config.resolution, samples=config.samples,
+    )  # fmt: skip
+    resolution = _resolution(generator, embedder, usual)
+    styles = _pictures(generator, usual)
+    response = instant_response(
+        generator, embedder, styles, direction, config.probes, config.seed, resolution
+    )
+    columns = _measurable(generator, resolution, usual).to(mean)
+    return Relevance(
+        ((response * columns)[:, None] * direction.cpu()).float(), mean, std,
+        torch.zeros_like(mean),
+        (columns * config.images).long(), {**asdict(config), "method": "instant"},
     )  # fmt: skip
 
 
@@ -291,28 +337,6 @@ def _by_gradient(
         2 * config.sigma * std * length / len(styles) * columns,
         (columns * len(styles)).long(), asdict(config),
     )  # fmt: skip
-
-
-def embedding_slopes(
-    generator: Generator, embedder: Embedder, styles: Tensor, directions: Tensor, resolution: int
-) -> Tensor:
-    """d <e(G(s)), direction> / ds: styles [N,S], directions [K,E] -> [K,N,S]."""
-    styles = styles.detach().requires_grad_(True)
-    embeddings = embedder.embed_images(generator.synthesis(styles, resolution=resolution))
-    along = (embeddings @ directions.to(embeddings).t()).sum(dim=0)  # pictures are independent
-    slopes = [
-        torch.autograd.grad(each, styles, retain_graph=k + 1 < len(along))[0]
-        for k, each in enumerate(along)
-    ]
-    return torch.stack(slopes)
-
-
-def principal_directions(embeddings: Tensor, components: int) -> Tensor:
-    """The directions [K,E] along which embeddings [N,E] differ most, unit, strongest first."""
-    centred = embeddings - embeddings.mean(dim=0)
-    _, _, rows = torch.linalg.svd(centred, full_matrices=False)
-    found: Tensor = rows[: min(components, len(embeddings) - 1)]
-    return found
 
 
 def _pictures(generator: Generator, config: RelevanceConfig) -> Tensor:

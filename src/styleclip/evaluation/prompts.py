@@ -2,7 +2,8 @@
 
   {"neutral": "a face", "prompts": [{"text": "a face with red hair",
                                      "targets": {"hair_colour": "red"}}, ...]}
-`neutral` may also stand beside one text; other keys are kept for people and ignored here.
+`neutral` may also stand beside one text. "methods": ["mapper", ...] keeps a file for those; other
+keys are kept for people and ignored here.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ class JudgedPrompt:
 
 @dataclass(frozen=True)
 class PromptFile:
+    """``methods``: the only ones that are asked; empty for all that do not train for a prompt."""
+
     name: str
     prompts: tuple[JudgedPrompt, ...]
+    methods: tuple[str, ...] = ()
 
 
 def read_prompt_file(path: str | Path) -> PromptFile:
@@ -44,6 +48,7 @@ def read_prompt_file(path: str | Path) -> PromptFile:
             )
             for row in rows
         )
+        methods = tuple(str(name) for name in content.get("methods", ()))
     except OSError as error:
         raise ArgumentError(f"{path} cannot be read: {error.strerror}; check the path") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -55,7 +60,21 @@ def read_prompt_file(path: str | Path) -> PromptFile:
         raise ArgumentError(f"{path} has a prompt without a text: every one needs words")
     if not prompts or any(not each.targets for each in prompts):
         raise ArgumentError(f"{path} needs at least one prompt, and each at least one target")
-    return PromptFile(path.stem, prompts)
+    return PromptFile(path.stem, prompts, methods)
+
+
+def read_prompt_list(path: str | Path) -> list[str]:
+    """The prompts of a text file, one in a line; empty lines and lines of # are left out."""
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ArgumentError(f"{path} cannot be read: {reason}; check the path") from error
+    found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not found:
+        raise ArgumentError(f"{path} has no prompts: write one in each line")
+    return found
 
 
 def assign_pictures(pictures: int, prompts: int, seed: int) -> list[list[int]]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from styleclip.editing.edit import Edit
 from styleclip.evaluation.figures import random_features
-from styleclip.evaluation.prompts import JudgedPrompt
+from styleclip.evaluation.prompts import JudgedPrompt, PromptFile
 from styleclip.faces.reader import Reader
 from styleclip.generators import Generator
 
@@ -75,12 +75,24 @@ MakeEdit = Callable[[list[int], JudgedPrompt], Edit]
 
 @dataclass(frozen=True)
 class Row:
-    """One method and preset. ``limit``: edits at most, of the first file alone; None: all."""
+    """One method and preset. ``limit``: edits at most, of the first file alone; None: all.
+
+    ``prepare`` is called before the edits of a prompt, and what it takes counts as preparation.
+    ``own``: only files of prompts that name the row are asked.
+    """
 
     name: str
     make_edit: MakeEdit
     preparation: float = 0.0  # seconds before the first edit
     limit: int | None = None
+    prepare: Callable[[JudgedPrompt], None] | None = None
+    own: bool = False
+
+    def takes(self, file: PromptFile) -> bool:
+        """Whether the method is asked the prompts of a file."""
+        if file.methods or self.own:
+            return self.name in file.methods
+        return True
 
 
 def run_prompt(

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def evaluate_rows(
     """The figures of every row and file, in that order. ``bar(name)`` reports progress."""
     found = []
     for row in rows:
-        for file in files[:1] if row.limit is not None else files:
+        asked = [file for file in files if row.takes(file)]
+        for file in asked[:1] if row.limit is not None else asked:
             plan = assign_pictures(len(pictures.images), len(file.prompts), seed)
             if row.limit is not None:
                 plan = [index[: max(1, row.limit // len(plan))] for index in plan]
@@ -51,10 +53,15 @@ def evaluate_rows(
                 path = record_path(folder, row, file, number)
                 record = _stored(path) if index else None
                 if record is None and index:
+                    started = time.perf_counter()
+                    if row.prepare is not None:
+                        row.prepare(prompt)
+                    prepared = time.perf_counter() - started
                     record = run_prompt(
                         generator, judges, pictures, index, prompt, row.make_edit, world,
                         seed + number,
                     )  # fmt: skip
+                    record["preparation"] = torch.tensor(prepared)
                     record["memory"] = torch.tensor(float(peak_memory()))
                     _store(record, path)
                 if record is not None:

@@ -51,7 +51,7 @@ def summarize(
         "seconds": {
             "median": float(every("seconds").median()),
             "p95": float(every("seconds").quantile(0.95)),
-            "preparation": row.preparation,
+            "preparation": row.preparation + prepared(records),
         },
         "prompts": [prompt_figures(prompt, record, reader) for prompt, record in records],
     }
@@ -79,6 +79,12 @@ def summarize(
             for space, part in (("reader", slice(None, width)), ("random", slice(width, None)))
         }
     return result
+
+
+def prepared(records: Sequence[tuple[JudgedPrompt, Record]]) -> float:
+    """Mean seconds that a prompt was prepared for."""
+    seconds = [float(record.get("preparation", torch.zeros(()))) for _, record in records]
+    return sum(seconds) / len(seconds)
 
 
 def interval(values: Tensor, groups: Tensor) -> Figures | None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from styleclip import images as files
 from styleclip.checkpoints import Model, file_hash, tensors_hash
-from styleclip.checkpoints.registry import DIRECTIONS, LATENT_MAP
+from styleclip.checkpoints.registry import DIRECTIONS, LATENT_MAP, MAPPER
 from styleclip.clip.embedder import ClipEmbedder
 from styleclip.errors import ArgumentError
 from styleclip.evaluation.prompts import PromptFile, read_prompt_file
@@ -35,7 +35,7 @@ from styleclip.portraits.renderer import render
 from styleclip.portraits.world import PortraitsWorld, held_out, to_images, truth_table
 
 PROMPTS = Path(__file__).parent / "prompts"
-FILES = ("plain", "novel", "double")
+FILES = ("plain", "novel", "double", "untrained", "single", "one")
 RENDERS = 500  # held-out renders that judge the networks
 SAMPLES = 5_000
 SHARES_SEED = 3_000_000  # portraits that only count for the world's shares
@@ -88,6 +88,7 @@ def evaluate(
         "world": WORLD_VERSION if is_portraits(parts.model) else None,
         "latent map": hash_of(parts.model, LATENT_MAP),
         "directions": hash_of(parts.model, DIRECTIONS),
+        "mapper": hash_of(parts.model, MAPPER),
         "presets": presets(),
         "count": question.count,
         "seed": question.seed,
@@ -140,8 +141,9 @@ def evaluate(
     result["edits"] = evaluate_rows(
         parts.generator, judges, pictures, rows, prompts, folder, world, question.seed, bar
     )
-    sheet = sheet_rows(pictures, rows, prompts[0], folder, question.seed)
-    titles = ["picture", "inversion", *(row.name for row in rows)]
+    shown = [row for row in rows if row.takes(prompts[0])]
+    sheet = sheet_rows(pictures, shown, prompts[0], folder, question.seed)
+    titles = ["picture", "inversion", *(row.name for row in shown)]
     write_report(result, sheet, titles, folder)
     return result
 

@@ -1,28 +1,33 @@
 """The rows of the table: how each method edits the pictures of an evaluation.
 
 nothing      the inversion as it is                ceiling   the truth redrawn, inverted
-optimization, direction      ours, with one setting for all prompts and pictures
-...-paper                    the official settings, on the same networks
+optimization, mapper, direction    ours, with one setting for all prompts and pictures
+mapper-single                      a mapper trained for each prompt
+direction-exact, -instant          by the measured bank; by gradients, for the prompt alone
+...-paper                          the official settings, on the same networks
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from styleclip.checkpoints import (
     Model,
+    SavedMapper,
     check_bank,
+    check_mapper,
     load_bank,
     load_clip,
     load_encoder,
     load_generator,
     load_identity,
     load_latent_map,
+    load_mapper,
     load_reader,
     read_model,
     tensors_hash,
@@ -34,16 +39,20 @@ from styleclip.checkpoints.registry import (
     GENERATOR,
     IDENTITY,
     LATENT_MAP,
+    MAPPER,
     READER,
 )
 from styleclip.clip.embedder import ClipEmbedder
-from styleclip.editing.directions import DirectionConfig, find_direction
+from styleclip.editing.directions import DirectionConfig, find_direction, prompt_direction
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import LatentMap, measure_latent_map
+from styleclip.editing.mapper_training import TrainingConfig, train_mapper
 from styleclip.editing.optimization import OptimizationConfig, optimize
 from styleclip.editing.relevance import (
+    InstantConfig,
     Relevance,
     RelevanceConfig,
+    instant_relevance,
     relevance_of_map,
     style_statistics,
 )
@@ -58,10 +67,14 @@ from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.portraits.world import PortraitsWorld
 
 METHODS = (
-    "nothing", "ceiling", "optimization", "direction", "optimization-paper", "direction-paper",
+    "nothing", "ceiling",
+    "optimization", "mapper", "mapper-single", "direction", "direction-exact", "direction-instant",
+    "optimization-paper", "mapper-paper", "direction-paper",
 )  # fmt: skip
 Find = Callable[[list[int], JudgedPrompt], Edit]
 PAPER_EDITS = 100  # of the slow preset
+PAPER_STEPS = 5_000  # of the official mapper's 50,000
+LATENTS = 1_000  # samples that a mapper learns from
 
 
 @dataclass(frozen=True)
@@ -117,21 +130,22 @@ def method_row(
 
         return Row(name, redraw, limit=None if full else PAPER_EDITS)
 
-    paper = name.endswith("-paper")
-    latent_map, preparation = None, 0.0
-    if name != "optimization-paper":
-        latent_map, preparation = prepared_map(parts)
-    started = time.perf_counter()
-    find = (
-        direction_finder(parts, pictures, latent_map, paper)
-        if name.startswith("direction")
-        else optimization_finder(parts, pictures, latent_map, paper)
-    )
-    if find is None:
-        return None
-    preparation += time.perf_counter() - started
-    slow = name == "optimization-paper"
-    return Row(name, find, preparation, PAPER_EDITS if slow and not full else None)
+    if name == "optimization-paper":
+        find = optimization_finder(parts, pictures, None, OptimizationConfig.paper())
+        return Row(name, find, limit=None if full else PAPER_EDITS)
+    if name == "mapper-paper":
+        return trained_row(name, parts, pictures, None, paper_training())
+    latent_map, preparation = prepared_map(parts)
+    if name == "optimization":
+        find = optimization_finder(parts, pictures, latent_map, OptimizationConfig())
+        return Row(name, find, preparation)
+    if name == "mapper-single":
+        return trained_row(name, parts, pictures, latent_map, TrainingConfig())
+    if name == "mapper":
+        return text_mapper_row(name, parts, pictures)
+    if name == "direction-instant":
+        return instant_row(name, parts, pictures, latent_map, preparation)
+    return direction_row(name, parts, pictures, latent_map, preparation)
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -142,6 +156,9 @@ def presets() -> dict[str, dict[str, Any]]:
         "optimization-paper": OptimizationConfig.paper(),
         "direction": DirectionConfig(),
         "direction-paper": DirectionConfig.paper(),
+        "direction-instant": InstantConfig(),
+        "mapper-single": TrainingConfig(),
+        "mapper-paper": paper_training(),
         "strength": StrengthConfig(),
     }
     return {name: asdict(config) for name, config in configs.items()}
@@ -158,10 +175,8 @@ def prepared_map(parts: Parts) -> tuple[LatentMap, float]:
 
 
 def optimization_finder(
-    parts: Parts, pictures: Pictures, latent_map: LatentMap | None, paper: bool
+    parts: Parts, pictures: Pictures, latent_map: LatentMap | None, config: OptimizationConfig
 ) -> Find:
-    config = OptimizationConfig.paper() if paper else OptimizationConfig()
-
     def find(index: list[int], judged: JudgedPrompt) -> Edit:
         return optimize(
             parts.generator, parts.embedder, pictures.w_plus[index],
@@ -171,26 +186,81 @@ def optimization_finder(
     return find
 
 
-def direction_finder(
-    parts: Parts, pictures: Pictures, latent_map: LatentMap | None, paper: bool
-) -> Find | None:
-    """By samples, each picture's own strength; or the model's exact bank, beta and alpha fixed."""
-    generator, embedder = parts.generator, parts.embedder
-    path = parts.model.folder / DIRECTIONS
-    if latent_map is None or (paper and not path.exists()):
+def paper_training() -> TrainingConfig:
+    """The official training, for a tenth of its steps."""
+    return replace(TrainingConfig.paper(), steps=PAPER_STEPS)
+
+
+def text_mapper_row(name: str, parts: Parts, pictures: Pictures) -> Row | None:
+    """The model's own mapper; None if it has none."""
+    path = parts.model.folder / MAPPER
+    if not path.exists():
         return None
-    measured = RelevanceConfig()
-    mean, std = style_statistics(generator, measured.samples, measured.seed, measured.truncation)
-    relevance: Relevance = relevance_of_map(generator, latent_map, mean, std, measured)
-    config = DirectionConfig()
-    if paper:
+    mapper = load_mapper(path)
+    check_mapper(mapper, own_hashes(parts), parts.model.name)
+    mapper.network.to(parts.device)
+
+    def find(index: list[int], judged: JudgedPrompt) -> Edit:
+        w_plus = pictures.w_plus[index]
+        return mapper.edit(parts.generator, parts.embedder, w_plus, judged.prompt)
+
+    return Row(name, find)
+
+
+def trained_row(
+    name: str,
+    parts: Parts,
+    pictures: Pictures,
+    latent_map: LatentMap | None,
+    config: TrainingConfig,
+) -> Row | None:
+    """A mapper for each prompt, trained on samples; None where it needs a part that is missing."""
+    if config.identity_weight and parts.identity is None:
+        return None
+    generator, identity = parts.generator, parts.identity
+    trained: dict[str, SavedMapper] = {}
+
+    def prepare(judged: JudgedPrompt) -> None:
+        w = generator.sample_w(LATENTS, torch.Generator().manual_seed(config.seed + 1))
+        mapper = train_mapper(
+            generator, parts.embedder, generator.truncate(w), judged.prompt, config, latent_map,
+            identity if config.identity_weight else None,
+        )  # fmt: skip
+        trained[str(judged.prompt)] = SavedMapper(mapper, (judged.prompt,))
+
+    def find(index: list[int], judged: JudgedPrompt) -> Edit:
+        mapper = trained[str(judged.prompt)]
+        return mapper.edit(generator, parts.embedder, pictures.w_plus[index], judged.prompt)
+
+    return Row(name, find, prepare=prepare, own=True)
+
+
+def direction_row(
+    name: str, parts: Parts, pictures: Pictures, latent_map: LatentMap, preparation: float
+) -> Row | None:
+    """By samples, or by the model's exact bank; None where that is missing.
+
+    Each picture's own strength, but for the official settings, where beta and alpha are fixed.
+    """
+    generator, embedder = parts.generator, parts.embedder
+    started = time.perf_counter()
+    relevance: Relevance
+    if name == "direction":
+        measured = RelevanceConfig()
+        mean, std = style_statistics(
+            generator, measured.samples, measured.seed, measured.truncation
+        )
+        relevance = relevance_of_map(generator, latent_map, mean, std, measured)
+    else:
+        path = parts.model.folder / DIRECTIONS
+        if not path.exists():
+            return None
         bank = load_bank(path)
-        hashes = {
-            "generator": tensors_hash(generator.state_dict()),
-            "clip": tensors_hash(embedder.model.state_dict()),
-        }
-        check_bank(bank, hashes, parts.model.name)
-        relevance, config = bank, DirectionConfig.paper()
+        check_bank(bank, own_hashes(parts), parts.model.name)
+        relevance = bank
+    paper = name.endswith("-paper")
+    config = DirectionConfig.paper() if paper else DirectionConfig()
+    preparation += time.perf_counter() - started
 
     def find(index: list[int], judged: JudgedPrompt) -> Edit:
         edit = find_direction(relevance, embedder, judged.prompt, config)
@@ -198,4 +268,31 @@ def direction_finder(
             return edit
         return fit_strength(generator, embedder, pictures.w_plus[index], edit, latent_map)
 
-    return find
+    return Row(name, find, preparation)
+
+
+def instant_row(
+    name: str, parts: Parts, pictures: Pictures, latent_map: LatentMap, preparation: float
+) -> Row:
+    """By gradients for the prompt alone, measured before its edits."""
+    generator, embedder = parts.generator, parts.embedder
+    found: dict[str, Edit] = {}
+
+    def prepare(judged: JudgedPrompt) -> None:
+        direction = prompt_direction(embedder, judged.prompt)
+        relevance = instant_relevance(generator, embedder, direction)
+        found[str(judged.prompt)] = find_direction(relevance, embedder, judged.prompt)
+
+    def find(index: list[int], judged: JudgedPrompt) -> Edit:
+        edit = found[str(judged.prompt)]
+        return fit_strength(generator, embedder, pictures.w_plus[index], edit, latent_map)
+
+    return Row(name, find, preparation, prepare=prepare)
+
+
+def own_hashes(parts: Parts) -> dict[str, str]:
+    """What banks and mappers must have been made with."""
+    return {
+        "generator": tensors_hash(parts.generator.state_dict()),
+        "clip": tensors_hash(parts.embedder.model.state_dict()),
+    }

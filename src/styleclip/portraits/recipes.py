@@ -5,7 +5,8 @@
   clip       captions; late in the run it sees portraits that the generator redrew
   identity   whose face it is
   reader     the judge
-Each is one command, `styleclip portraits train STAGE`; each resumes where it was stopped.
+and, on the files that come of them, what the methods need (`train_methods`): latent map, mapper,
+directions. Each is one command, `styleclip portraits train STAGE`; each goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -29,11 +30,9 @@ from styleclip.checkpoints.registry import (
     ENCODER,
     GENERATOR,
     IDENTITY,
-    LATENT_MAP,
     READER,
 )
 from styleclip.clip.embedder import ClipEmbedder
-from styleclip.editing.latent_map import LatentMap, measure_latent_map
 from styleclip.errors import ArgumentError
 from styleclip.faces.identity import IdentityNetwork
 from styleclip.faces.reader import Reader
@@ -49,6 +48,7 @@ from styleclip.portraits.train_generator import (
     train_reconstruction,
 )
 from styleclip.portraits.train_identity import IdentityRecipe, person_of_seed, train_identity
+from styleclip.portraits.train_methods import add_methods
 from styleclip.portraits.train_reader import ReaderRecipe, train_reader
 from styleclip.portraits.train_sharpen import SharpenRecipe, train_sharpen
 from styleclip.portraits.training import OnStep, Renders, steps_done, stored_renders
@@ -240,10 +240,10 @@ def export(
     work = open_work(folder, on_step, finish, device)
     generator, encoder = trained_encoder(work)
     embedder, identity, reader = trained_clip(work), trained_identity(work), trained_reader(work)
-    latent_map = measure_latent_map(generator, embedder, on_step=on_step("latent map"))
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    write_model(partial, generator, encoder, embedder, identity, reader, latent_map)
+    write_model(partial, generator, encoder, embedder, identity, reader)
+    add_methods(partial, folder, on_step, NEUTRAL, device)
     for path in target.glob("*.md") if target.exists() else ():
         shutil.copy(path, partial)  # the card is written by hand
     shutil.rmtree(target, ignore_errors=True)
@@ -257,7 +257,6 @@ def write_model(
     embedder: ClipEmbedder,
     identity: IdentityNetwork,
     reader: Reader,
-    latent_map: LatentMap,
 ) -> None:
     """The model folder; float16, which costs nothing that the evaluation can measure."""
     target.mkdir(parents=True, exist_ok=True)
@@ -274,12 +273,6 @@ def write_model(
     )
     save_network(
         target / READER, "reader", reader.config.to_dict(), reader.state_dict(), dtype=half
-    )
-    save_network(
-        target / LATENT_MAP,
-        "latent-map",
-        {},
-        {"matrix": latent_map.matrix, "mean": latent_map.mean, "covariance": latent_map.covariance},
     )
     embedder.model.half().save_pretrained(target / CLIP)
     embedder.model.float()

@@ -1,0 +1,96 @@
+"""What the methods need of the finished networks, measured on the files that people will load.
+
+  latent_map.safetensors    e -> w: one minute
+  mapper.safetensors        one mapper for the prompts of prompts/training.txt: ten minutes
+  directions.safetensors    what every style channel does, exactly: ten minutes
+All three go on where they were stopped. Durations on one core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from styleclip.checkpoints import (
+    load_clip,
+    load_generator,
+    load_latent_map,
+    load_scan,
+    load_training,
+    save_bank,
+    save_mapper,
+    save_network,
+    save_scan,
+    save_training,
+    tensors_hash,
+)
+from styleclip.checkpoints.registry import DIRECTIONS, LATENT_MAP, MAPPER
+from styleclip.editing.latent_map import LatentMapConfig, measure_latent_map
+from styleclip.editing.mapper_training import (
+    MANY_STEPS,
+    TrainingConfig,
+    TrainingState,
+    train_mapper,
+)
+from styleclip.editing.relevance import RelevanceConfig, Scan, measure_relevance
+from styleclip.evaluation.prompts import read_prompt_list
+from styleclip.portraits.training import OnStep
+from styleclip.prompts import PromptPair
+
+PROMPTS = Path(__file__).parent / "prompts" / "training.txt"
+LATENTS = 2_000  # samples that the mapper learns from
+MAPPER_TRAINING = TrainingConfig(steps=MANY_STEPS)
+BANK = RelevanceConfig()
+SAVE_EVERY = 50  # steps of the mapper's training
+
+
+def add_methods(
+    model: Path,
+    work: Path,
+    on_step: Callable[[str], OnStep],
+    neutral: str,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Add the three files to the folder ``model``; ``work`` keeps what is under way."""
+    generator, embedder = load_generator(model).to(device), load_clip(model).to(device)
+    hashes = {
+        "generator": tensors_hash(generator.state_dict()),
+        "clip": tensors_hash(embedder.model.state_dict()),
+    }
+
+    # where w goes when a picture's embedding moves
+    map_config = LatentMapConfig()
+    measured = measure_latent_map(generator, embedder, map_config, on_step("latent map"))
+    save_network(model / LATENT_MAP, "latent-map", {}, vars(measured))
+    latent_map = load_latent_map(model / LATENT_MAP).to(device)
+
+    # one mapper for many prompts
+    prompts = [PromptPair(target=text, neutral=neutral) for text in read_prompt_list(PROMPTS)]
+    w = generator.sample_w(LATENTS, torch.Generator().manual_seed(MAPPER_TRAINING.seed + 1))
+    settings = {**hashes, **asdict(MAPPER_TRAINING), "prompts": [p.target for p in prompts]}
+    path = work / "text-mapper.pt"
+
+    def keep_training(state: TrainingState) -> None:
+        if state.step % SAVE_EVERY == 0:
+            save_training(path, state, settings)
+
+    mapper = train_mapper(
+        generator, embedder, generator.truncate(w), prompts, MAPPER_TRAINING, latent_map, None,
+        on_step("mapper"), load_training(path, settings), keep_training,
+    )  # fmt: skip
+    save_mapper(model / MAPPER, mapper, prompts, hashes, asdict(MAPPER_TRAINING))
+
+    # every style channel, moved by itself
+    path = work / "directions.scan"
+    scan_settings = {**hashes, **asdict(BANK)}
+
+    def keep_scan(scan: Scan) -> None:
+        save_scan(path, scan, scan_settings)
+
+    bank = measure_relevance(
+        generator, embedder, BANK, on_step("directions"), load_scan(path, scan_settings), keep_scan
+    )
+    save_bank(model / DIRECTIONS, bank, hashes["generator"], hashes["clip"])
