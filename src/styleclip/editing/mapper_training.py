@@ -78,7 +78,7 @@ class TrainingConfig:
         """Ours, for a kind of network: the paper's learn at a hundredth of their rate."""
         if network == "text":
             return cls() if prompts == 1 else cls(steps=MANY_STEPS)
-        return cls(network=network, rate=0.1, latent_weight=0.8)
+        return cls(network=network, rate=1.0, latent_weight=0.1)
 
     @classmethod
     def paper(cls, network: Literal["levels", "single", "style"] = "levels") -> TrainingConfig:
