@@ -167,6 +167,17 @@ def strip(pictures: Sequence[Tensor | Image.Image], captions: Sequence[str]) -> 
     return page
 
 
+def stacked(pages: Sequence[Image.Image]) -> Image.Image:
+    """Strips below each other on white."""
+    size = max(page.width for page in pages), sum(page.height for page in pages)
+    whole = Image.new("RGB", size, "white")
+    top = 0
+    for page in pages:
+        whole.paste(page, (0, top))
+        top += page.height
+    return whole
+
+
 def save_gif(
     path: str | Path,
     frames: Sequence[Tensor | Image.Image],

@@ -19,6 +19,7 @@ from styleclip.editing import relevance as measuring
 from styleclip.studio import Studio
 from tests.apps.running import PROMPT, Run, files
 
+TARGET = PROMPT.split(" -> ")[1]
 FEW = ("--images", "4", "--batch", "16")
 
 
@@ -177,3 +178,19 @@ def test_preserving_what_was_asked_for_is_refused(run: Run, picture: Path) -> No
     out = ("--refine", "0", "--out", "kept.png")
     assert run("edit", picture, PROMPT, "--method", "direction", "--preserve", "blue hair",
                *out).code == 0, run.err  # fmt: skip
+
+
+def test_a_sweep_is_a_page_of_strengths_and_thresholds(run: Run, bank: Path) -> None:
+    found = run("directions", "sweep", TARGET, "--seed", "3", "--alpha", "0,4", "--beta", "0,0.05",
+                "--bank", bank, "--out", "s.png", "--json").json()  # fmt: skip
+    assert (found["alpha"], found["beta"]) == ([0, 4], [0, 0.05])
+    assert found["channels"][0] > found["channels"][1]
+    page = images.open_picture("s.png")
+    assert page.width == 2 * (192 + 12) + 12
+    assert run("directions", "sweep", TARGET, "--seed", "3", "--alpha", "much",
+               "--out", "t.png").code == 2  # fmt: skip
+    assert "--alpha takes numbers between commas" in run.err
+    assert run("directions", "sweep", TARGET, "--seed", "3", "--bank", "own",
+               "--out", "t.png").code == 2  # fmt: skip
+    assert "has no directions.safetensors" in run.err
+    assert "t.png" not in files()

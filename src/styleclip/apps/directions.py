@@ -1,15 +1,27 @@
-"""``styleclip directions measure | find | top``: banks of directions, and what is in them."""
+"""``styleclip directions measure | find | sweep | top``: banks, directions, what is in them."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from styleclip.apps.console import Stopwatch, answer, progress
-from styleclip.apps.options import Device, Force, Json, ModelName, open_studio
+from styleclip.apps.options import (
+    Device,
+    Force,
+    Json,
+    ModelName,
+    Refine,
+    Reinvert,
+    SeedInsteadOfFile,
+    Truncation,
+    open_studio,
+)
 from styleclip.apps.outputs import check_edit_file
+from styleclip.apps.pipeline import Request, find_start, read_picture, split_words
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -24,10 +36,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+OWN = "own"  # in place of a bank's file: the model's
+AUTOMATIC_BETA = 0.1
+SWEEP_USAGE = "give a picture and a prompt, as in styleclip directions sweep me.png 'grey hair'"
 Method = Literal["exact", "gradient", "samples"]
 BankFile = Annotated[
     Path | None,
-    typer.Option("--bank", help="A bank that 'measure' wrote; the model's own ways if absent."),
+    typer.Option(
+        "--bank",
+        metavar="FILE",
+        help="A bank that 'measure' wrote, or 'own' for the model's; by samples if absent.",
+    ),
 ]
 
 
@@ -138,6 +157,68 @@ def find(
 
 
 @app.command()
+def sweep(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE] PROMPT", show_default=False, help="A picture file (none with --seed)."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("sweep.png"),
+    alphas: Annotated[
+        str, typer.Option("--alpha", metavar="A,B,...", help="Strengths, side by side.")
+    ] = "-6,-3,0,3,6,9",
+    betas: Annotated[
+        str,
+        typer.Option("--beta", metavar="A,B,...", help="Thresholds, below each other."),
+    ] = str(AUTOMATIC_BETA),
+    seed: SeedInsteadOfFile = None,
+    truncation: Truncation = 0.7,
+    refine: Refine = None,
+    reinvert: Reinvert = False,
+    bank: BankFile = None,
+    model: ModelName = "portraits",
+    device: Device = "auto",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Show one prompt over strengths and thresholds, to choose them by eye."""
+    from styleclip import images
+    from styleclip.editing.directions import DirectionConfig, find_direction
+
+    watch = Stopwatch()
+    file, texts = split_words(words or [], seed, SWEEP_USAGE)
+    if len(texts) > 1:
+        raise ArgumentError(f"a sweep shows one prompt, got {len(texts)}")
+    columns, rows = numbers(alphas, "--alpha"), numbers(betas, "--beta")
+    configs = [DirectionConfig(threshold=beta, strength=1.0) for beta in rows]
+    images.check_output(out, force)
+    request = Request(
+        file, read_picture(file), seed, truncation, refine, reinvert, 1.0, False, True, as_json
+    )
+    studio = open_studio(model, device)
+    prompt = studio.prompt(texts[0])
+    relevance = relevance_of(studio, bank)
+    edits = [find_direction(relevance, studio.embedder, prompt, config) for config in configs]
+    watch.lap("load")
+    with progress() as bar:
+        start = find_start(studio, request, bar, watch)
+    w_plus = studio.latents(start.source)
+    pages, moved = [], []
+    for beta, edit in zip(rows, edits, strict=True):
+        assert edit.style_step is not None
+        moved.append(int((edit.style_step != 0).sum()))
+        pictures = [studio.render(w_plus, [*start.edits, (edit, alpha)]) for alpha in columns]
+        captions = [f"α {alpha:g}, β {beta:g}" for alpha in columns]
+        pages.append(images.strip(pictures, captions))
+    images.save_image(out, images.stacked(pages), overwrite=force)
+    watch.lap("render")
+    lines = [f"β {beta:g}: {count} channels" for beta, count in zip(rows, moved, strict=True)]
+    result = {"out": str(out), "alpha": columns, "beta": rows, "channels": moved}
+    answer(result, [*lines, f"wrote {out}", f"seconds: {watch}"], as_json)
+
+
+@app.command()
 def top(
     prompt: Annotated[
         str | None, typer.Argument(help="The prompt whose channels are listed.")
@@ -160,6 +241,7 @@ def top(
 ) -> None:
     """List the channels that a prompt moves, or the words that describe a channel."""
     from styleclip import images
+    from styleclip.checkpoints.registry import DIRECTIONS
     from styleclip.editing.directions import prompt_direction
 
     if (prompt is None) == (channel is None):
@@ -167,6 +249,8 @@ def top(
     if strip is not None:
         images.check_output(strip, force)
     studio = open_studio(model, device)
+    if bank is None and (studio.model.folder / DIRECTIONS).exists():
+        bank = Path(OWN)  # here the question is what each channel does by itself
     relevance = relevance_of(studio, bank)
     if prompt is not None:
         response = relevance.matrix @ prompt_direction(studio.embedder, studio.prompt(prompt)).to(
@@ -189,12 +273,21 @@ def top(
 
 
 def relevance_of(studio: Studio, bank: Path | None) -> Relevance:
-    """The bank of a file, or the model's own, or else the relevance by samples."""
-    from styleclip.checkpoints.registry import DIRECTIONS
+    """The bank of a file, or with "own" the model's; by samples if there is no word of one."""
+    if bank is None:
+        return studio.relevance
+    return studio.bank if str(bank) == OWN else studio.load_bank(bank)
 
-    if bank is not None:
-        return studio.load_bank(bank)
-    return studio.bank if (studio.model.folder / DIRECTIONS).exists() else studio.relevance
+
+def numbers(text: str, option: str) -> list[float]:
+    """ "1,2.5" -> [1.0, 2.5]. Raises ``ArgumentError``."""
+    try:
+        found = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise ArgumentError(f"{option} takes numbers between commas, got {text!r}") from error
+    if not found or len(found) > 20 or not all(math.isfinite(each) for each in found):
+        raise ArgumentError(f"{option} takes 1 to 20 finite numbers, got {text!r}")
+    return found
 
 
 def channel_name(studio: Studio, column: int) -> str:

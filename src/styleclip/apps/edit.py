@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from styleclip.apps.console import Stopwatch
+from styleclip.apps.directions import OWN
 from styleclip.apps.options import (
     AutoStrength,
     Device,
@@ -106,7 +107,10 @@ def edit(
     ] = None,
     bank: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="direction: a bank of 'directions measure'."),
+        typer.Option(
+            metavar="FILE",
+            help="direction: a bank of 'directions measure', or 'own' for the model's.",
+        ),
     ] = None,
     mapper: Annotated[
         Path | None,
@@ -228,9 +232,9 @@ def _how(
         studio.concept(name)  # raises for one that cannot be used
     if method == "mapper":
         return How(studio.mapper if mapper is None else studio.load_mapper(mapper))
-    if bank is not None:
+    if bank is not None and str(bank) != OWN:
         return How(relevance=studio.load_bank(bank), preserve=preserve)
-    if method == "direction" and preset == "paper":
+    if bank is not None or (method == "direction" and preset == "paper"):
         return How(relevance=studio.bank, preserve=preserve)
     return How(preserve=preserve)
 
