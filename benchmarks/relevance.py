@@ -1,0 +1,150 @@
+"""How long a model's channels take to measure, and how well the quick ways agree with the exact.
+
+  python benchmarks/relevance.py [--model portraits] [--threads 2] [--work FOLDER] [--json FILE]
+Exact with all images, exact with sequential stopping, by gradient, and instant for a prompt:
+seconds, mean cosine of rows to the exact ones, and over the model's vocabulary the rank correlation
+of R and the overlap of the 50 strongest channels. Under an hour on two free cores; with ``--work``
+the long scan goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+if __package__:
+    from benchmarks.speed import machine
+else:  # run as a script
+    from speed import machine  # type: ignore[no-redef]
+
+TOP = 50
+
+
+def run(model: str, threads: int, work: Path | None, images: int, prompts: int) -> dict[str, Any]:
+    """Everything; returns what ``--json`` writes."""
+    import torch
+
+    from styleclip.editing.relevance import RelevanceConfig, instant_relevance, measure_relevance
+    from styleclip.losses import text_direction
+    from styleclip.studio import Studio
+
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    studio = Studio.load(model)
+    generator, embedder = studio.generator, studio.embedder
+    texts = [text for group in studio.vocabulary.values() for text in group]
+    texts = texts[:: max(1, len(texts) // prompts)][:prompts]
+    target = embedder.embed_texts(texts)
+    directions = text_direction(target, embedder.embed_texts([studio.model.neutral])[0])
+
+    exact = RelevanceConfig(images=images, cosine=None, group=min(10, images))
+    started = time.perf_counter()
+    whole, spent = resumed(generator, embedder, exact, work)
+    seconds = {"exact, all images": spent + time.perf_counter() - started}
+    found = {"exact, all images": whole}
+    for name, config in (
+        ("exact, stopping", replace(exact, cosine=0.98)),
+        ("gradient", replace(exact, method="gradient", images=min(32, images))),
+    ):
+        started = time.perf_counter()
+        found[name] = measure_relevance(generator, embedder, config)
+        seconds[name] = time.perf_counter() - started
+    columns = whole.matrix.norm(dim=1) > 0
+    wanted = (whole.matrix @ directions.t())[columns]  # [S,P]
+    rows = []
+    for name, relevance in found.items():
+        response = (relevance.matrix @ directions.t())[columns]
+        cosine = (relevance.matrix * whole.matrix).sum(dim=1)[columns]
+        taken = relevance.images[columns].double().mean()
+        rows.append(
+            {"name": name, "seconds": seconds[name], "images": float(taken),
+             "mean row cosine": float(cosine.mean()), **agreement(response, wanted)}
+        )  # fmt: skip
+    started = time.perf_counter()
+    instant = [
+        instant_relevance(generator, embedder, direction).matrix @ direction
+        for direction in directions
+    ]
+    rows.append(
+        {"name": "instant, a prompt", "seconds": (time.perf_counter() - started) / len(instant),
+         "images": 32.0, "mean row cosine": None,
+         **agreement(torch.stack(instant, dim=1)[columns], wanted)}
+    )  # fmt: skip
+    return {
+        "model": studio.model.name, "channels": int(columns.sum()), "prompts": len(texts),
+        "config": asdict(exact), "threads": threads, "machine": machine(), "rows": rows,
+    }  # fmt: skip
+
+
+def resumed(generator: Any, embedder: Any, config: Any, work: Path | None) -> tuple[Any, float]:
+    """The exact answer, and the seconds that earlier runs have spent on it."""
+    from styleclip.checkpoints import load_scan, save_scan, tensors_hash
+    from styleclip.editing.relevance import measure_relevance
+
+    if work is None:
+        return measure_relevance(generator, embedder, config), 0.0
+    work.mkdir(parents=True, exist_ok=True)
+    settings = {**asdict(config), "generator": tensors_hash(generator.state_dict())}
+    path, clock = work / "exact.scan", work / "exact.seconds"
+    earlier = float(clock.read_text()) if clock.exists() else 0.0
+    started = time.perf_counter()
+
+    def keep(scan: Any) -> None:
+        save_scan(path, scan, settings)
+        clock.write_text(str(earlier + time.perf_counter() - started))
+
+    scan = load_scan(path, settings)
+    return measure_relevance(generator, embedder, config, None, scan, keep), earlier
+
+
+def agreement(response: Any, wanted: Any) -> dict[str, float]:
+    """R [S,P] beside the exact one: rank correlation and overlap of the strongest, over prompts."""
+    import torch
+
+    ranks, overlaps = [], []
+    for ours, theirs in zip(response.t(), wanted.t(), strict=True):
+        pair = torch.stack([ours.argsort().argsort(), theirs.argsort().argsort()]).double()
+        ranks.append(float(torch.corrcoef(pair)[0, 1]))
+        best = (
+            set(each.abs().topk(min(TOP, len(each))).indices.tolist()) for each in (ours, theirs)
+        )
+        overlaps.append(len(set.intersection(*best)) / min(TOP, len(ours)))
+    count = len(ranks)
+    return {"rank correlation of R": sum(ranks) / count, f"overlap of {TOP}": sum(overlaps) / count}
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures for people."""
+    names = ("mean row cosine", "rank correlation of R", f"overlap of {TOP}")
+    lines = [f"{'':20}{'seconds':>9}{'images':>8}" + "".join(f"{name:>23}" for name in names)]
+    for row in result["rows"]:
+        figures = "".join(f"{'-':>23}" if row[n] is None else f"{row[n]:23.3f}" for n in names)
+        lines.append(f"{row['name']:20}{row['seconds']:9.1f}{row['images']:8.1f}{figures}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="portraits")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--prompts", type=int, default=20)
+    parser.add_argument("--work", type=Path, help="keep the long scan in this folder")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    arguments = parser.parse_args()
+    result = run(
+        arguments.model, arguments.threads, arguments.work, arguments.images, arguments.prompts
+    )
+    print(table(result))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
