@@ -12,18 +12,60 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from styleclip.checkpoints import (
+        load_bank,
         load_clip,
         load_edit,
         load_encoder,
         load_generator,
+        load_mapper,
         read_model,
+        save_bank,
         save_edit,
         save_generator,
+        save_mapper,
     )
-    from styleclip.clip.embedder import ClipEmbedder
-    from styleclip.editing.edit import Edit, apply_edits
-    from styleclip.editing.latent_map import LatentMap, measure_latent_map
-    from styleclip.editing.optimization import OptimizationConfig, optimize
+    from styleclip.clip.embedder import (
+        ClipEmbedder,
+    )
+    from styleclip.editing.directions import (
+        DirectionConfig,
+        find_direction,
+    )
+    from styleclip.editing.edit import (
+        Edit,
+        apply_edits,
+    )
+    from styleclip.editing.latent_map import (
+        LatentMap,
+        measure_latent_map,
+    )
+    from styleclip.editing.mapper import (
+        Mapper,
+        MapperConfig,
+    )
+    from styleclip.editing.mapper_training import (
+        TrainingConfig,
+        train_mapper,
+    )
+    from styleclip.editing.optimization import (
+        OptimizationConfig,
+        optimize,
+    )
+    from styleclip.editing.relevance import (
+        InstantConfig,
+        Relevance,
+        RelevanceConfig,
+        instant_relevance,
+        measure_relevance,
+    )
+    from styleclip.editing.strength import (
+        StrengthConfig,
+        fit_strength,
+    )
+    from styleclip.editing.text_mapper import (
+        TextMapper,
+        TextMapperConfig,
+    )
     from styleclip.errors import (
         ArgumentError,
         CheckpointError,
@@ -33,49 +75,153 @@ if TYPE_CHECKING:
         PromptError,
         StyleclipError,
     )
-    from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
-    from styleclip.images import read_image, read_recipe, save_gif, save_image, strip
-    from styleclip.inversion.encoder import Encoder
-    from styleclip.inversion.projection import ProjectionConfig, project
-    from styleclip.latents import StyleLayer, StyleLayout
-    from styleclip.prompts import PromptPair, parse_prompt
-    from styleclip.recipe import Recipe, Source
-    from styleclip.studio import PromptWarning, Studio
+    from styleclip.generators.stylegan2 import (
+        StyleGAN2,
+        StyleGAN2Config,
+    )
+    from styleclip.images import (
+        read_image,
+        read_recipe,
+        save_gif,
+        save_image,
+        strip,
+    )
+    from styleclip.inversion.encoder import (
+        Encoder,
+    )
+    from styleclip.inversion.projection import (
+        ProjectionConfig,
+        project,
+    )
+    from styleclip.latents import (
+        StyleLayer,
+        StyleLayout,
+    )
+    from styleclip.prompts import (
+        PromptPair,
+        parse_prompt,
+    )
+    from styleclip.recipe import (
+        Recipe,
+        Source,
+    )
+    from styleclip.studio import (
+        PromptWarning,
+        Studio,
+    )
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "styleclip.checkpoints": (
-        "load_clip", "load_edit", "load_encoder", "load_generator", "read_model", "save_edit",
+        "load_bank",
+        "load_clip",
+        "load_edit",
+        "load_encoder",
+        "load_generator",
+        "load_mapper",
+        "read_model",
+        "save_bank",
+        "save_edit",
         "save_generator",
+        "save_mapper",
     ),
     "styleclip.clip.embedder": ("ClipEmbedder",),
-    "styleclip.editing.edit": ("Edit", "apply_edits"),
-    "styleclip.editing.latent_map": ("LatentMap", "measure_latent_map"),
-    "styleclip.editing.optimization": ("OptimizationConfig", "optimize"),
-    "styleclip.errors": (
-        "ArgumentError", "CheckpointError", "ImageError", "MissingExtraError", "NonFiniteError",
-        "PromptError", "StyleclipError",
+    "styleclip.editing.directions": (
+        "DirectionConfig",
+        "find_direction",
     ),
-    "styleclip.generators.stylegan2": ("StyleGAN2", "StyleGAN2Config"),
-    "styleclip.images": ("read_image", "read_recipe", "save_gif", "save_image", "strip"),
+    "styleclip.editing.edit": (
+        "Edit",
+        "apply_edits",
+    ),
+    "styleclip.editing.latent_map": (
+        "LatentMap",
+        "measure_latent_map",
+    ),
+    "styleclip.editing.mapper": (
+        "Mapper",
+        "MapperConfig",
+    ),
+    "styleclip.editing.mapper_training": (
+        "TrainingConfig",
+        "train_mapper",
+    ),
+    "styleclip.editing.optimization": (
+        "OptimizationConfig",
+        "optimize",
+    ),
+    "styleclip.editing.relevance": (
+        "InstantConfig",
+        "Relevance",
+        "RelevanceConfig",
+        "instant_relevance",
+        "measure_relevance",
+    ),
+    "styleclip.editing.strength": (
+        "StrengthConfig",
+        "fit_strength",
+    ),
+    "styleclip.editing.text_mapper": (
+        "TextMapper",
+        "TextMapperConfig",
+    ),
+    "styleclip.errors": (
+        "ArgumentError",
+        "CheckpointError",
+        "ImageError",
+        "MissingExtraError",
+        "NonFiniteError",
+        "PromptError",
+        "StyleclipError",
+    ),
+    "styleclip.generators.stylegan2": (
+        "StyleGAN2",
+        "StyleGAN2Config",
+    ),
+    "styleclip.images": (
+        "read_image",
+        "read_recipe",
+        "save_gif",
+        "save_image",
+        "strip",
+    ),
     "styleclip.inversion.encoder": ("Encoder",),
-    "styleclip.inversion.projection": ("ProjectionConfig", "project"),
-    "styleclip.latents": ("StyleLayer", "StyleLayout"),
-    "styleclip.prompts": ("PromptPair", "parse_prompt"),
-    "styleclip.recipe": ("Recipe", "Source"),
-    "styleclip.studio": ("PromptWarning", "Studio"),
-}  # fmt: skip
+    "styleclip.inversion.projection": (
+        "ProjectionConfig",
+        "project",
+    ),
+    "styleclip.latents": (
+        "StyleLayer",
+        "StyleLayout",
+    ),
+    "styleclip.prompts": (
+        "PromptPair",
+        "parse_prompt",
+    ),
+    "styleclip.recipe": (
+        "Recipe",
+        "Source",
+    ),
+    "styleclip.studio": (
+        "PromptWarning",
+        "Studio",
+    ),
+}
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ArgumentError",
     "CheckpointError",
     "ClipEmbedder",
+    "DirectionConfig",
     "Edit",
     "Encoder",
     "ImageError",
+    "InstantConfig",
     "LatentMap",
+    "Mapper",
+    "MapperConfig",
     "MissingExtraError",
     "NonFiniteError",
     "OptimizationConfig",
@@ -84,31 +230,46 @@ __all__ = [
     "PromptPair",
     "PromptWarning",
     "Recipe",
+    "Relevance",
+    "RelevanceConfig",
     "Source",
+    "StrengthConfig",
     "Studio",
     "StyleGAN2",
     "StyleGAN2Config",
     "StyleLayer",
     "StyleLayout",
     "StyleclipError",
+    "TextMapper",
+    "TextMapperConfig",
+    "TrainingConfig",
     "__version__",
     "apply_edits",
+    "find_direction",
+    "fit_strength",
+    "instant_relevance",
+    "load_bank",
     "load_clip",
     "load_edit",
     "load_encoder",
     "load_generator",
+    "load_mapper",
     "measure_latent_map",
+    "measure_relevance",
     "optimize",
     "parse_prompt",
     "project",
     "read_image",
     "read_model",
     "read_recipe",
+    "save_bank",
     "save_edit",
     "save_generator",
     "save_gif",
     "save_image",
+    "save_mapper",
     "strip",
+    "train_mapper",
 ]
 
 
