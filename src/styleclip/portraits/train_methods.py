@@ -28,7 +28,8 @@ from styleclip.checkpoints import (
     tensors_hash,
 )
 from styleclip.checkpoints.registry import DIRECTIONS, LATENT_MAP, MAPPER
-from styleclip.editing.latent_map import LatentMapConfig, measure_latent_map
+from styleclip.clip.embedder import ClipEmbedder
+from styleclip.editing.latent_map import measure_latent_map
 from styleclip.editing.mapper_training import (
     MANY_STEPS,
     TrainingConfig,
@@ -37,6 +38,7 @@ from styleclip.editing.mapper_training import (
 )
 from styleclip.editing.relevance import RelevanceConfig, Scan, measure_relevance
 from styleclip.evaluation.prompts import read_prompt_list
+from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.portraits.training import OnStep
 from styleclip.prompts import PromptPair
 
@@ -55,42 +57,71 @@ def add_methods(
     device: torch.device | str = "cpu",
 ) -> None:
     """Add the three files to the folder ``model``; ``work`` keeps what is under way."""
-    generator, embedder = load_generator(model).to(device), load_clip(model).to(device)
-    hashes = {
-        "generator": tensors_hash(generator.state_dict()),
-        "clip": tensors_hash(embedder.model.state_dict()),
-    }
+    add_latent_map(model, on_step, device)
+    add_mapper(model, work, on_step, neutral, device)
+    add_bank(model, work, on_step, device)
 
-    # where w goes when a picture's embedding moves
-    map_config = LatentMapConfig()
-    measured = measure_latent_map(generator, embedder, map_config, on_step("latent map"))
+
+def add_latent_map(
+    model: Path, on_step: Callable[[str], OnStep], device: torch.device | str = "cpu"
+) -> None:
+    """Where w goes when a picture's embedding moves."""
+    generator, embedder, _ = _networks(model, device)
+    measured = measure_latent_map(generator, embedder, on_step=on_step("latent map"))
     save_network(model / LATENT_MAP, "latent-map", {}, vars(measured))
-    latent_map = load_latent_map(model / LATENT_MAP).to(device)
 
-    # one mapper for many prompts
+
+def add_mapper(
+    model: Path,
+    work: Path,
+    on_step: Callable[[str], OnStep],
+    neutral: str,
+    device: torch.device | str = "cpu",
+) -> None:
+    """One mapper for many prompts."""
+    generator, embedder, hashes = _networks(model, device)
     prompts = [PromptPair(target=text, neutral=neutral) for text in read_prompt_list(PROMPTS)]
     w = generator.sample_w(LATENTS, torch.Generator().manual_seed(MAPPER_TRAINING.seed + 1))
     settings = {**hashes, **asdict(MAPPER_TRAINING), "prompts": [p.target for p in prompts]}
     path = work / "text-mapper.pt"
 
-    def keep_training(state: TrainingState) -> None:
+    def keep(state: TrainingState) -> None:
         if state.step % SAVE_EVERY == 0:
             save_training(path, state, settings)
 
     mapper = train_mapper(
-        generator, embedder, generator.truncate(w), prompts, MAPPER_TRAINING, latent_map, None,
-        on_step("mapper"), load_training(path, settings), keep_training,
+        generator, embedder, generator.truncate(w), prompts, MAPPER_TRAINING,
+        load_latent_map(model / LATENT_MAP).to(device), None, on_step("mapper"),
+        load_training(path, settings), keep,
     )  # fmt: skip
     save_mapper(model / MAPPER, mapper, prompts, hashes, asdict(MAPPER_TRAINING))
 
-    # every style channel, moved by itself
-    path = work / "directions.scan"
-    scan_settings = {**hashes, **asdict(BANK)}
 
-    def keep_scan(scan: Scan) -> None:
-        save_scan(path, scan, scan_settings)
+def add_bank(
+    model: Path,
+    work: Path,
+    on_step: Callable[[str], OnStep],
+    device: torch.device | str = "cpu",
+) -> None:
+    """What every style channel does, moved by itself."""
+    generator, embedder, hashes = _networks(model, device)
+    path, settings = work / "directions.scan", {**hashes, **asdict(BANK)}
+
+    def keep(scan: Scan) -> None:
+        save_scan(path, scan, settings)
 
     bank = measure_relevance(
-        generator, embedder, BANK, on_step("directions"), load_scan(path, scan_settings), keep_scan
+        generator, embedder, BANK, on_step("directions"), load_scan(path, settings), keep
     )
     save_bank(model / DIRECTIONS, bank, hashes["generator"], hashes["clip"])
+
+
+def _networks(
+    model: Path, device: torch.device | str
+) -> tuple[StyleGAN2, ClipEmbedder, dict[str, str]]:
+    """Generator and CLIP of the folder, and their hashes."""
+    generator, embedder = load_generator(model).to(device), load_clip(model).to(device)
+    return generator, embedder, {
+        "generator": tensors_hash(generator.state_dict()),
+        "clip": tensors_hash(embedder.model.state_dict()),
+    }  # fmt: skip
