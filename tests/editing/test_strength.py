@@ -77,8 +77,13 @@ def test_each_picture_goes_as_far_as_it_has_to() -> None:
 def test_who_is_there_already_stays_and_who_cannot_get_there_comes_near() -> None:
     found = choose([1.2, 0.0], 0.9)
     assert found[0] == 0
-    found = choose([0.0], 2.0)  # no sine is 2; the nearest is at pi / 2
+    # no sine is 2; 95 % of what there is to gain is enough
+    found = choose([0.0], 2.0)
+    torch.testing.assert_close(found, torch.tensor([0.95]).asin(), rtol=0, atol=1e-2)
+    found = choose([0.0], 2.0, share=1.0)
     torch.testing.assert_close(found, torch.tensor([torch.pi / 2]), rtol=0, atol=0.05)
+    # backwards there is nothing to gain
+    assert choose([1.6], 2.0) == 0
 
 
 def test_a_person_is_held() -> None:
@@ -89,6 +94,9 @@ def test_a_person_is_held() -> None:
     free = choose([0.0], 0.8)
     held = choose([0.0], 0.8, identity=identity, identity_floor=0.92)
     assert held < 0.42 < free
+    # between two strengths that are looked at, too: the cosine is 0.92 at 0.40, the grid is of 0.5
+    coarse = choose([0.0], 0.8, identity=identity, identity_floor=0.92, points=4)
+    assert 0.25 < coarse < 0.42
     with pytest.raises(ArgumentError, match="identity="):
         choose([0.0], 0.8, identity_floor=0.9)
 
@@ -124,7 +132,19 @@ def test_steps_are_scaled_and_picked_for_each_picture() -> None:
     assert picked(both, torch.tensor([1])).w_plus_step is step
 
 
-@pytest.mark.parametrize("wrong", [{"most": 0.0}, {"points": 0}])
+def test_an_edit_as_found_is_looked_at_finely_and_a_direction_far() -> None:
+    w_plus, generator = torch.zeros(1, 1, 2), Line()
+
+    def farthest(method: str) -> float:
+        step = Edit(method, PROMPT, style_step=torch.tensor([[0.01, 0.0]]))
+        return float(choose_strength(generator, Angle(), w_plus, step, AXIS, 9.0,
+                                     StrengthConfig(share=1.0)))  # type: ignore[arg-type]  # fmt: skip
+
+    assert farthest("direction") == pytest.approx(12)
+    assert farthest("optimization") == farthest("mapper") == pytest.approx(2)
+
+
+@pytest.mark.parametrize("wrong", [{"most": 0.0}, {"points": 0}, {"share": 0.0}])
 def test_wrong_numbers_are_explained(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError):
         StrengthConfig(**wrong)

@@ -1,8 +1,10 @@
 """How far along an edit a picture has to go: the smallest strength that shows what was asked for.
 
-  a* = min { a : <e(G(apply(w_plus, a))), d> >= goal },  d = normalise(t - n)
-by the embedder's own measure, each picture for itself, with the person held where an identity
-network says so:  a* <= max { a : <R(a), R(0)> >= floor }.  For every method: all return edits.
+  along(a) = <e(G(apply(w_plus, a))), d>,  d = normalise(t - n)
+  a* = min { a : along(a) >= min(goal, along(0) + share (max along - along(0))) }
+by the embedder's own measure, each picture for itself: to the goal, or to where more strength gives
+hardly more. With the person held where an identity network says so:
+  a* <= min { a : <R(a), R(0)> < floor }.   For every method: all return edits.
 """
 
 from __future__ import annotations
@@ -20,24 +22,30 @@ from styleclip.errors import ArgumentError
 from styleclip.generators import Generator, chunk_size
 from styleclip.losses import text_direction
 
+MOST = {"direction": 12.0}  # strengths looked at: a direction's are deviations
+MOST_OF_OTHERS = 2.0  # times the edit as it was found
+
 
 @dataclass(frozen=True)
 class StrengthConfig:
     """Strengths 0, most / points, 2 most / points, ... are looked at.
 
     ``goal``: how far above the mean of the generator's own samples counts as reached, along the
-    text and in their standard deviations.
+    text and in their standard deviations; ``share`` of what can be reached is enough anyway.
     """
 
     goal: float = 3.5
-    most: float = 12.0
+    share: float = 0.95
+    most: float | None = None  # None: 12 for directions, 2 for other edits
     points: int = 12
     identity_floor: float | None = None  # a cosine
     full: bool = False  # look at full resolution, not only at what CLIP needs
 
     def __post_init__(self) -> None:
-        if self.most <= 0 or self.points < 1:
+        if (self.most is not None and self.most <= 0) or self.points < 1:
             raise ArgumentError("most and points must be positive")
+        if not 0 < self.share <= 1:
+            raise ArgumentError(f"share must be above 0 and at most 1, got {self.share}")
 
 
 def fit_strength(
@@ -77,13 +85,15 @@ def choose_strength(
     """The strength [B] for each picture of ``w_plus`` [B,L,D].
 
     ``direction`` [E] is the text's, ``goal`` what the product with it should reach. Between two
-    strengths the measure is taken to be straight. A picture that is there already gets 0; one that
-    never gets there, the strength that brings it nearest. ``identity`` maps images to unit vectors.
+    strengths the measures are taken to be straight. A picture that is there already gets 0; one
+    that never gets there, the strength beyond which it hardly comes nearer. ``identity`` maps
+    images to unit vectors.
     """
     if config.identity_floor is not None and identity is None:
         raise ArgumentError("an identity floor needs an identity network: pass identity=")
     resolution = generator.resolution if config.full else enough_resolution(generator, embedder)
-    grid = torch.linspace(0, config.most, config.points + 1).to(w_plus)
+    most = MOST.get(edit.method, MOST_OF_OTHERS) if config.most is None else config.most
+    grid = torch.linspace(0, most, config.points + 1).to(w_plus)
     chosen = []
     for part in torch.arange(len(w_plus)).split(chunk_size(resolution)):
         reached, same = [], []
@@ -97,25 +107,29 @@ def choose_strength(
                 start = face if start is None else start
                 same.append((face * start).sum(dim=1))
         along = torch.stack(reached)  # [P,B]
-        allowed = torch.ones_like(along, dtype=torch.bool)
+        top = along.max(dim=0).values
+        wanted = torch.minimum(
+            torch.as_tensor(goal).to(top), along[0] + config.share * (top - along[0])
+        )
+        strengths = _first_reached(along, grid, wanted)
         if same and config.identity_floor is not None:
-            # once lost, a person stays lost
-            allowed = (torch.stack(same) >= config.identity_floor).cummin(dim=0).values
-        chosen.append(_first_reached(along, allowed, grid, goal))
+            lost = torch.full_like(wanted, -config.identity_floor)
+            strengths = torch.minimum(strengths, _first_reached(-torch.stack(same), grid, lost))
+        chosen.append(strengths)
     return torch.cat(chosen)
 
 
-def _first_reached(along: Tensor, allowed: Tensor, grid: Tensor, goal: float | Tensor) -> Tensor:
-    """along, allowed [P,B] on grid [P] -> [B]."""
-    enough = (along >= goal) & allowed
-    first = enough.float().argmax(dim=0)  # 0 where none is
-    nearest = torch.where(allowed, along, -torch.inf).argmax(dim=0)
-    pictures = torch.arange(along.shape[1], device=along.device)
+def _first_reached(values: Tensor, grid: Tensor, wanted: Tensor) -> Tensor:
+    """Where values [P,B] on grid [P] first reach ``wanted`` [B]; the end of the grid if never."""
+    enough = values >= wanted
+    first = torch.where(enough.any(dim=0), enough.float().argmax(dim=0), len(grid) - 1)
+    pictures = torch.arange(values.shape[1], device=values.device)
     before = (first - 1).clamp(min=0)
-    low, high = along[before, pictures], along[first, pictures]
-    share = ((goal - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+    low, high = values[before, pictures], values[first, pictures]
+    share = ((wanted - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
     between = grid[before] + share * (grid[first] - grid[before])
-    return torch.where(enough.any(dim=0), torch.where(first == 0, grid[0], between), grid[nearest])
+    between = torch.where(enough.any(dim=0), between, grid[-1])
+    return torch.where(first == 0, grid[0], between)
 
 
 def picked(edit: Edit, index: Tensor) -> Edit:

@@ -31,7 +31,6 @@ from styleclip.checkpoints.registry import DIRECTIONS, LATENT_MAP, MAPPER
 from styleclip.clip.embedder import ClipEmbedder
 from styleclip.editing.latent_map import measure_latent_map
 from styleclip.editing.mapper_training import (
-    MANY_STEPS,
     TrainingConfig,
     TrainingState,
     train_mapper,
@@ -44,7 +43,7 @@ from styleclip.prompts import PromptPair
 
 PROMPTS = Path(__file__).parent / "prompts" / "training.txt"
 LATENTS = 2_000  # samples that the mapper learns from
-MAPPER_TRAINING = TrainingConfig(steps=MANY_STEPS)
+MAPPER_TRAINING = TrainingConfig.of("text", prompts=2)  # or more
 BANK = RelevanceConfig()
 SAVE_EVERY = 50  # steps of the mapper's training
 
