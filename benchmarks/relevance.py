@@ -89,7 +89,11 @@ def resumed(generator: Any, embedder: Any, config: Any, work: Path | None) -> tu
     if work is None:
         return measure_relevance(generator, embedder, config), 0.0
     work.mkdir(parents=True, exist_ok=True)
-    settings = {**asdict(config), "generator": tensors_hash(generator.state_dict())}
+    settings = {
+        **asdict(config),
+        "generator": tensors_hash(generator.state_dict()),
+        "clip": tensors_hash(embedder.model.state_dict()),
+    }
     path, clock = work / "exact.scan", work / "exact.seconds"
     earlier = float(clock.read_text()) if clock.exists() else 0.0
     started = time.perf_counter()

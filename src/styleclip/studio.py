@@ -466,4 +466,5 @@ class Studio:
 
 def uses_latent_map(edit: Edit) -> bool:
     """Whether the model's latent map had a part in finding the edit."""
-    return edit.config.get("space") == "mapped" or edit.method in ("direction", "mapper")
+    mapped = edit.config.get("space") == "mapped" or edit.method == "direction"
+    return mapped or "strengths" in edit.config

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from styleclip.editing import mapper_training
 from styleclip.editing.text_mapper import TextMapper
 from tests.apps.running import PROMPT, Run, files
 
-FEW = ("--steps", "6", "--latents", "12", "--batch", "2", "--save-every", "0")
+SHORT = ("--steps", "6", "--batch", "2", "--save-every", "0")
+FEW = ("--latents", "12", *SHORT)
 TARGET = PROMPT.split(" -> ")[1]
 
 
@@ -52,11 +54,11 @@ def test_a_file_of_prompts_and_sheets(run: Run) -> None:
 
 def test_pictures_can_be_learned_from(run: Run, picture: Path) -> None:
     Path("faces").mkdir()
-    for name in ("one.png", "two.png"):
-        images.open_picture(picture).save(Path("faces") / name)
-    assert run("mapper", "train", "m.safetensors", PROMPT, *FEW, "--pictures", "faces").code == 0
+    for i, name in enumerate(("one.png", "two.png")):
+        images.open_picture(picture).rotate(90 * i).save(Path("faces") / name)
+    assert run("mapper", "train", "m.safetensors", PROMPT, *SHORT, "--pictures", "faces").code == 0
     Path("faces/one.png").unlink()
-    assert run("mapper", "train", "n.safetensors", PROMPT, *FEW, "--pictures", "faces").code == 2
+    assert run("mapper", "train", "n.safetensors", PROMPT, *SHORT, "--pictures", "faces").code == 2
     assert "needs at least 2" in run.err
 
 
@@ -68,7 +70,7 @@ def test_a_training_that_was_stopped_goes_on(
     def stopped(*arguments: Any) -> dict[str, torch.Tensor]:
         steps.append(1)
         if len(steps) == 4:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)  # in the middle of a step
         return terms(*arguments)
 
     monkeypatch.setattr(mapper_training._Task, "terms", stopped)
@@ -81,6 +83,53 @@ def test_a_training_that_was_stopped_goes_on(
     assert run("mapper", "train", "again.safetensors", PROMPT, *late).code == 0, run.err
     assert Path("again.safetensors").read_bytes() == mapper.read_bytes()
     assert "again.safetensors.partial" not in files()
+
+
+def test_other_pictures_are_another_training(run: Run, picture: Path) -> None:
+    Path("faces").mkdir()
+    for i, name in enumerate(("one.png", "two.png")):
+        images.open_picture(picture).rotate(90 * i).save(Path("faces") / name)
+    train = ("mapper", "train", "m.safetensors", PROMPT, *SHORT, "--pictures", "faces")
+    with pytest.MonkeyPatch.context() as patched:
+        terms = mapper_training._Task.terms
+        patched.setattr(
+            mapper_training._Task, "terms",
+            lambda *a: (signal.raise_signal(signal.SIGINT), terms(*a))[1],
+        )  # fmt: skip
+        assert run(*train).code == 130
+    images.open_picture(picture).rotate(180).save("faces/two.png")
+    assert run(*train).code == 2
+    assert "other settings" in run.err
+
+
+def test_sheets_replace_no_picture_of_the_user(run: Run) -> None:
+    Path("sheets").mkdir()
+    Path("sheets/000003.png").write_bytes(b"mine")
+    train = ("mapper", "train", "m.safetensors", PROMPT, *FEW, "--sheets", "sheets")
+    assert run(*train, "--sheet-every", "3").code == 2
+    assert "000003.png already" in run.err and Path("sheets/000003.png").read_bytes() == b"mine"
+
+
+def test_a_log_is_written_where_tensorboard_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, written = types.ModuleType("torch.utils.tensorboard"), []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int | None) -> None:
+            written.append((folder, purge_step))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, step))
+
+        def close(self) -> None:
+            written.append("closed")
+
+    module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    assert run("mapper", "train", "m.safetensors", PROMPT, *FEW, "--tensorboard", "log").code == 0
+    assert written[0] == ("log", None) and written[-1] == "closed" and ("clip", 6) in written
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert run("mapper", "train", "n.safetensors", PROMPT, *FEW, "--tensorboard", "log").code == 2
+    assert "styleclip[tensorboard]" in run.err
 
 
 @pytest.mark.slow
@@ -111,6 +160,9 @@ def test_a_mapper_edits_pictures(run: Run, mapper: Path, picture: Path) -> None:
     assert images.largest_difference(*map(images.open_picture, ("a.png", "b.png"))) == 0
     assert load_edit("e.safetensors").method == "mapper"
     assert run("mapper", "apply", picture, mapper, "a smiling face", *fast).code == 0
+    assert run("mapper", "apply", picture, mapper, "a smiling face", TARGET, *fast,
+               "--save-edit", "two.safetensors").code == 2  # fmt: skip
+    assert "--save-edit writes one edit" in run.err
     assert run("edit", picture, TARGET, "--method", "mapper", "--mapper", mapper, *fast,
                "--auto-strength", "--out", "c.png", "--json").code == 0, run.err  # fmt: skip
     assert len(run.json()["edits"][0]["config"]["strengths"]) == 1
@@ -137,6 +189,13 @@ def test_a_mapper_of_the_paper_does_its_one_prompt(run: Run, picture: Path) -> N
         (("train", "m.safetensors", PROMPT, "a hat", "--network", "levels"), "learns one prompt"),
         (("train", "m.safetensors", PROMPT, "--levels", "middle"), "there is no level 'middle'"),
         (("train", "m.safetensors", PROMPT, "--pictures", "nowhere"), "there is no folder"),
+        (
+            ("train", "m.safetensors", PROMPT, "--network", "levels", "--steps", "2"),
+            "this generator has 8 rows of W+, and fine begins at row 9: leave that level out",
+        ),
+        (("train", "m.safetensors", PROMPT, "--pictures", ".", "--latents", "9"), "are of samples"),
+        (("train", "m.safetensors", PROMPT, "--truncation", "0"), "hardly differ"),
+        (("train", "m.safetensors", PROMPT, "--seed", str(2**70)), "seed"),
         (("apply", "me.jpg"), "give a picture and a mapper"),
         (("apply", "me.jpg", "none.safetensors"), "no file none.safetensors"),
         (("apply", "me.jpg", "me.jpg"), "not a file of weights"),

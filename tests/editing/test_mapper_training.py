@@ -217,8 +217,13 @@ def test_the_first_loss_of_the_paper_preset_is_the_paper_s(network: str) -> None
 def test_what_cannot_be_trained_or_applied(
     generator: StyleGAN2, latent_map: LatentMap, latents: Tensor
 ) -> None:
-    with pytest.raises(ArgumentError, match="at least one latent and one prompt"):
+    with pytest.raises(ArgumentError, match="at least one prompt"):
         train(generator, latent_map, latents, prompts=[])
+    with pytest.raises(ArgumentError, match="hardly differ"):
+        train(generator, latent_map, latents[:1].repeat(5, 1, 1))
+    for wrong in ({"network": "foo"}, {"loss": "bar"}, {"batch": 0}, {"check_every": 0}):
+        with pytest.raises(ArgumentError):
+            replace(CONFIG, **wrong)
     with pytest.raises(ArgumentError, match="learns one prompt, got 2"):
         train(generator, latent_map, latents, config=replace(CONFIG, network="levels"))
     with pytest.raises(ArgumentError, match="no identity network"):

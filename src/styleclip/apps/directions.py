@@ -16,6 +16,7 @@ from styleclip.apps.options import (
     ModelName,
     Refine,
     Reinvert,
+    Seed,
     SeedInsteadOfFile,
     Truncation,
     open_studio,
@@ -80,7 +81,7 @@ def measure(
     batch: Annotated[
         int, typer.Option(min=1, max=100_000, help="Pictures at once: the bound of the memory.")
     ] = 64,
-    seed: Annotated[int, typer.Option(min=0, metavar="N")] = 5,
+    seed: Seed = 5,
     model: ModelName = "portraits",
     device: Device = "auto",
     force: Force = False,
@@ -232,7 +233,7 @@ def top(
         Path | None,
         typer.Option(metavar="FILE", help="Also write each one's effect on a picture, as a PNG."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The picture of the strip.")] = 0,
+    seed: Seed = 0,
     bank: BankFile = None,
     model: ModelName = "portraits",
     device: Device = "auto",

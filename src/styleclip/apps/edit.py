@@ -146,8 +146,6 @@ def edit(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
         as_json,
     )  # fmt: skip
-    if save_edit is not None and len(texts) > 1:
-        raise ArgumentError(f"--save-edit writes one edit, so give one prompt; got {len(texts)}")
     stay = tuple(name.strip() for name in preserve.split(",") if name.strip())
     _check_method(
         method,

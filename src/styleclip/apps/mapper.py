@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,9 +13,11 @@ import typer
 
 from styleclip.apps.console import OnStep, Stopwatch, answer, complain, progress
 from styleclip.apps.options import (
+    AutoStrength,
     Device,
     Force,
     Gif,
+    IdentityFloor,
     Json,
     ModelName,
     NoRecipe,
@@ -22,19 +25,23 @@ from styleclip.apps.options import (
     Refine,
     Reinvert,
     SaveEdit,
+    Seed,
     SeedInsteadOfFile,
     Stack,
     Strength,
     StripFlag,
     Truncation,
     open_studio,
+    strength_config,
 )
 from styleclip.apps.outputs import check_edit_file, make_folder
 from styleclip.apps.pipeline import PICTURES, Request, edit_with, plan, read_picture, split_words
-from styleclip.errors import ArgumentError
+from styleclip.errors import ArgumentError, MissingExtraError
 from styleclip.evaluation.prompts import read_prompt_list
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from torch import Tensor
 
     from styleclip.editing.mapper_training import TrainingConfig, TrainingState
@@ -94,12 +101,13 @@ def train(
         typer.Option(metavar="FOLDER", help="Learn from these pictures, inverted, not samples."),
     ] = None,
     latents: Annotated[
-        int, typer.Option(min=2, max=1_000_000, metavar="N", help="Samples to learn from.")
-    ] = 1000,
+        int | None,
+        typer.Option(min=2, max=1_000_000, metavar="N", help="Samples to learn from; 1000."),
+    ] = None,
     truncation: Annotated[
-        float, typer.Option(min=0, max=2, help="Variety of the samples (psi).")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, metavar="N")] = 0,
+        float | None, typer.Option(min=0, max=2, help="Variety of the samples (psi); 1.")
+    ] = None,
+    seed: Seed = 0,
     save_every: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How much a kill may lose.")
     ] = 30.0,
@@ -121,54 +129,59 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a mapper; stopped or killed, the same command goes on and ends in the same file."""
-    from styleclip.checkpoints import load_training
-    from styleclip.editing.mapper_training import train_mapper
+    from styleclip.checkpoints import load_training, tensors_hash
+    from styleclip.editing.mapper_training import check_training, train_mapper
+    from styleclip.portraits.training import finish_the_step
 
     watch = Stopwatch()
     check_edit_file(out, force)
     asked = [*(texts or []), *(() if prompts is None else read_prompt_list(prompts))]
     if not asked:
         raise ArgumentError("give a prompt to learn, as in 'a face with red hair', or --prompts")
+    if pictures is not None and (latents is not None or truncation is not None):
+        raise ArgumentError("--latents and --truncation are of samples: leave them, or --pictures")
     config = _config(preset, network, levels, len(asked), loss=loss, steps=steps, batch=batch,
                      rate=rate, seed=seed)  # fmt: skip
-    folder = None if pictures is None else files_of(pictures)
-    log = None if tensorboard is None else tensorboard_log(tensorboard)
-    if sheets is not None:
-        make_folder(sheets)
+    files = None if pictures is None else files_of(pictures)
     studio = open_studio(model, device)
     pairs = [studio.prompt(text) for text in asked]
     for note in dict.fromkeys(note for each in pairs for note in studio.prompt_warnings(each)):
         complain(note, kind="warning")
-    hashes = studio.hashes("generator", "clip")
     identity = studio.identity if config.identity_weight else None
-    settings = {
-        **hashes, **vars(config), "prompts": [str(each) for each in pairs], "latents": latents,
-        "truncation": truncation, "pictures": None if folder is None else [p.name for p in folder],
-    }  # fmt: skip
+    check_training(studio.generator, pairs, config, identity is not None)
+    studio.embedder.embed_texts([text for each in pairs for text in (each.target, each.neutral)])
+    latent_map = studio.latent_map if config.needs_latent_map else None
     partial = out.with_name(out.name + ".partial")
-    state = load_training(partial, settings)
     watch.lap("load")
 
     with progress() as bar:
-        if folder is None:
-            learned = studio.samples(latents, seed + 1, truncation)
+        source: dict[str, Any]
+        if files is None:
+            source = {"samples": latents or 1000, "psi": 1.0 if truncation is None else truncation}
+            learned = studio.samples(source["samples"], seed, source["psi"])
         else:
-            learned = _inverted(studio, folder, bar("inverting"))
+            source = {"pictures": len(files)}
+            learned = _inverted(studio, files, bar("inverting"))
         watch.lap("latents")
-        diary = _Diary(partial, settings, save_every, log, state)
+        settings = {
+            **studio.hashes("generator", "clip"), **vars(config), **source,
+            "prompts": [str(each) for each in pairs], "learned": tensors_hash({"": learned}),
+            "latent map": latent_map and tensors_hash(vars(latent_map)),
+            "identity": identity and tensors_hash(identity.state_dict()),
+        }  # fmt: skip
+        state = load_training(partial, settings)
+        diary = _Diary(partial, settings, save_every, state)
         if sheets is not None:
             diary.sheets = _Sheets(sheets, sheet_every, studio, learned, pairs, config)
-        try:
+            diary.sheets.check(force or state is not None)
+        with finish_the_step() as stopped, tensorboard_log(tensorboard, state) as log:
+            diary.stopped, diary.log = stopped, log
             mapper = train_mapper(
-                studio.generator, studio.embedder, learned, pairs, config, studio.latent_map,
-                identity, diary.shown(bar("training")), state, diary.keep,
+                studio.generator, studio.embedder, learned, pairs, config, latent_map, identity,
+                diary.shown(bar("training")), state, diary.keep,
             )  # fmt: skip
-        except KeyboardInterrupt:
-            diary.save()
-            raise
     trained = 0 if diary.state is None else diary.state.step
-    training = {**vars(config), "stopped_at": trained, "latents": latents, "truncation": truncation}
-    studio.save_mapper(out, mapper, pairs, training)
+    studio.save_mapper(out, mapper, pairs, {**vars(config), **source, "trained": trained})
     partial.unlink(missing_ok=True)
     watch.lap("train")
     lines = [f"trained {trained} steps for {len(pairs)} prompts", f"wrote {out}"]
@@ -192,6 +205,8 @@ def apply_mapper(
     truncation: Truncation = 0.7,
     out: OutOrFolder = None,
     stack: Stack = False,
+    auto_strength: AutoStrength = False,
+    identity_floor: IdentityFloor = None,
     refine: Refine = None,
     reinvert: Reinvert = False,
     strip: StripFlag = False,
@@ -212,39 +227,39 @@ def apply_mapper(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
         as_json,
     )  # fmt: skip
+    fit = strength_config(auto_strength, identity_floor, already=False)
     studio = open_studio(model, device)
     mapper = studio.load_mapper(mapper_file)
     prompts = [studio.prompt(text) for text in texts] or [mapper.own_prompt]
     outputs = plan(request, prompts, out, force, strip, gif, save_edit)
-    edit_with(studio, request, prompts, How(mapper), outputs, watch)
+    edit_with(studio, request, prompts, How(mapper, fit=fit), outputs, watch)
 
 
 class _Diary:
     """What a training writes while it goes: its state every few seconds, sheets, a log."""
 
     def __init__(
-        self, path: Path, settings: Mapping[str, Any], every: float, log: Any,
-        state: TrainingState | None,
-    ) -> None:  # fmt: skip
-        self.path, self.settings, self.every, self.log = path, settings, every, log
-        self.state = state
+        self, path: Path, settings: Mapping[str, Any], every: float, state: TrainingState | None
+    ) -> None:
+        self.path, self.settings, self.every, self.state = path, settings, every, state
         self.sheets: _Sheets | None = None
+        self.stopped: Event | None = None
+        self.log: Any = None
         self._saved = time.monotonic()
 
     def keep(self, state: TrainingState) -> None:
-        """Called after every step."""
+        """Called after every step. Raises KeyboardInterrupt, all saved, when asked to stop."""
         self.state = state
-        if time.monotonic() - self._saved >= self.every:
-            self.save()
+        stop = self.stopped is not None and self.stopped.is_set()
+        if stop or time.monotonic() - self._saved >= self.every:
+            from styleclip.checkpoints import save_training
+
+            save_training(self.path, state, self.settings)
+            self._saved = time.monotonic()
+        if stop:
+            raise KeyboardInterrupt
         if self.sheets is not None and state.step % self.sheets.every == 0:
             self.sheets.write(state)
-
-    def save(self) -> None:
-        from styleclip.checkpoints import save_training
-
-        if self.state is not None:
-            save_training(self.path, self.state, self.settings)
-            self._saved = time.monotonic()
 
     def shown(self, bar: OnStep) -> OnStep:
         """The bar, and the log if there is one."""
@@ -268,6 +283,16 @@ class _Sheets:
         self.folder, self.every = folder, every
         self.studio, self.latents, self.prompts, self.config = studio, latents, prompts, config
 
+    def check(self, may_replace: bool) -> None:
+        """Raise ``ArgumentError`` if a sheet of this training would replace a picture."""
+        make_folder(self.folder)
+        there = [path.name for path in self.folder.glob("[0-9]" * 6 + ".png")]
+        if there and not may_replace:
+            raise ArgumentError(
+                f"{self.folder} has {there[0]} already: name another folder for the sheets, or add "
+                "--force"
+            )
+
     def write(self, state: TrainingState) -> None:
         from styleclip import images
         from styleclip.checkpoints import SavedMapper
@@ -275,8 +300,9 @@ class _Sheets:
 
         studio = self.studio
         mapper = new_mapper(
-            studio.generator, self.latents, studio.embedder, self.config, studio.latent_map
-        )
+            studio.generator, self.latents, studio.embedder, self.config,
+            studio.latent_map if self.config.needs_latent_map else None,
+        )  # fmt: skip
         mapper.load_state_dict(state.average)
         four = self.latents[-4:]
         pictures, captions = [*studio.render(four)[:, None]], ["before"] * len(four)
@@ -299,24 +325,33 @@ def files_of(folder: Path) -> list[Path]:
     return found
 
 
-def tensorboard_log(folder: Path) -> Any:
-    """A writer of TensorBoard's files; the package is optional."""
+@contextmanager
+def tensorboard_log(folder: Path | None, state: TrainingState | None) -> Iterator[Any]:
+    """A writer of TensorBoard's files, that goes on after ``state``; None without a folder."""
+    if folder is None:
+        yield None
+        return
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ArgumentError(
+        raise MissingExtraError(
             "--tensorboard needs the package tensorboard: pip install 'styleclip[tensorboard]'"
         ) from error
-    return SummaryWriter(str(folder))
+    make_folder(folder)
+    writer = SummaryWriter(str(folder), purge_step=None if state is None else state.step + 1)
+    try:
+        yield writer
+    finally:
+        writer.close()
 
 
 def _inverted(studio: Studio, files: Sequence[Path], bar: OnStep) -> Tensor:
-    """The w_plus [N,L,D] of pictures."""
+    """The w_plus [N,L,D] of pictures; all are read before the first is inverted."""
     import torch
 
     found = []
-    for done, path in enumerate(files, start=1):
-        found.append(studio.open(path))
+    for done, picture in enumerate([studio.square(path) for path in files], start=1):
+        found.append(studio.open(picture))
         bar(done, len(files), {})
     return torch.cat(found)
 

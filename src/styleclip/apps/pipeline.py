@@ -101,6 +101,8 @@ def plan(
     save_edit: Path | None = None,
 ) -> Outputs:
     """The files of a request, checked."""
+    if save_edit is not None and len(prompts) > 1:
+        raise ArgumentError(f"--save-edit writes one edit, so give one prompt; got {len(prompts)}")
     captions = captions_of(request, prompts)
     return plan_outputs(request.name, captions, out, force, strip, gif, save_edit)
 

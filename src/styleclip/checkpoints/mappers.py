@@ -148,6 +148,8 @@ def _native(weights: Weights) -> SavedMapper:
             f"{weights.path} does not describe a mapper ({type(error).__name__}: "
             f"{first_line(error)}): train it again"
         ) from error
+    if not all(bool(torch.isfinite(each).all()) for each in state_dict.values()):
+        raise CheckpointError(f"{weights.path} has numbers that are not finite: train it again")
     keymap.fill(network, state_dict, weights.path)
     return SavedMapper(network.eval().requires_grad_(False), prompts, *hashes, training)
 

@@ -40,6 +40,14 @@ from styleclip.prompts import PromptPair
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, mean of each term
 Level = Literal["coarse", "medium", "fine"]
 MANY_STEPS = 1_200  # of a mapper that reads its prompts
+CHOICES = {
+    "network": ("text", "levels", "single", "style"),
+    "loss": ("reach", "directional", "target"),
+    "optimizer": ("adam", "ranger"),
+    "clip_input": ("correct", "paper"),
+    "resolution": ("full", "enough"),
+    "precision": ("mixed", "float32"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,21 @@ class TrainingConfig:
     average: float | None = 0.99  # of the weights that are returned; None: the last ones
     clip_input: Literal["correct", "paper"] = "correct"
     resolution: Literal["full", "enough"] = "enough"  # rendered for CLIP
+    precision: Literal["mixed", "float32"] = "mixed"  # rendering and CLIP in bfloat16, on CUDA
     held_out: int = 64  # latents that say when to stop
     check_every: int = 50
-    patience: int | None = 4  # checks without a gain of 0.1 %; None: to the end, rate decayed
+    patience: int | None = 4  # checks without a gain of 0.1 %; None: to the end, all latents learn
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ArgumentError(
+                    f"{name} is {getattr(self, name)!r}: choose from {', '.join(known)}"
+                )
+        for name in ("steps", "batch", "check_every"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.network == "levels":
             MapperConfig.levels(1, self.levels)  # raises for a level that is not there
 
@@ -96,8 +113,14 @@ class TrainingConfig:
             average=None,
             clip_input="paper",
             resolution="full",
+            precision="float32",
             patience=None,
         )
+
+    @property
+    def needs_latent_map(self) -> bool:
+        """Whether it moves in the latent map, or asks in its deviations."""
+        return self.network == "text" or self.loss == "reach"
 
 
 @dataclass(eq=False)
@@ -133,8 +156,12 @@ def train_mapper(
     ends in the same numbers. Raises ``NonFiniteError`` when the loss leaves the numbers.
     """
     prompts = [prompts] if isinstance(prompts, PromptPair) else list(prompts)
-    _check(latents, prompts, config, identity is not None)
-    if (config.network == "text" or config.loss == "reach") and latent_map is None:
+    check_training(generator, prompts, config, identity is not None)
+    if len(latents) < 2 or float(latents.std(dim=0).max()) < 1e-3:
+        raise ArgumentError(
+            f"{len(latents)} latents that hardly differ teach nothing: give more, and various ones"
+        )
+    if config.needs_latent_map and latent_map is None:
         latent_map = measure_latent_map(generator, embedder)
     task = _Task.of(generator, embedder, latents, prompts, config, latent_map, identity)
     mapper = new_mapper(generator, latents, embedder, config, latent_map)
@@ -149,7 +176,7 @@ def train_mapper(
     for step in range(state.step, config.steps):
         if config.patience is not None and state.since >= config.patience:
             break
-        random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        random = torch.Generator().manual_seed((config.seed * 1_000_003 + step) % 2**63)
         pictures = learning[torch.randint(len(learning), (config.batch,), generator=random)]
         asked = torch.randint(len(prompts), (config.batch,), generator=random)
         terms = task.terms(mapper, pictures, asked)
@@ -165,6 +192,8 @@ def train_mapper(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if not all(bool(torch.isfinite(each).all()) for each in mapper.parameters()):
+            raise NonFiniteError(f"a gradient is not finite at step {step + 1}: lower the rate")
         share = 0.0 if config.average is None else min(config.average, (1 + step) / (10 + step))
         with torch.no_grad():
             for mean, value in zip(average.parameters(), mapper.parameters(), strict=True):
@@ -172,8 +201,10 @@ def train_mapper(
 
         # the held-out latents decide which weights are kept, and when it is enough
         best, lowest, since = state.best, state.lowest, state.since
-        if config.patience is not None and len(held) and (step + 1) % config.check_every == 0:
+        checked = {}
+        if len(held) and (step + 1) % config.check_every == 0:
             found = task.loss(average, held)
+            checked = {"held out": found}
             since = 0 if found < lowest - 1e-3 * abs(lowest) or not best else since + 1
             if found < lowest:
                 best, lowest = copy.deepcopy(average.state_dict()), found
@@ -184,10 +215,8 @@ def train_mapper(
         if on_state is not None:
             on_state(state)
         if on_step is not None:
-            figures = {name: term.mean().item() for name, term in terms.items()}
-            if math.isfinite(lowest):
-                figures["held out"] = lowest
-            on_step(step + 1, config.steps, figures)
+            means = {name: term.mean().item() for name, term in terms.items()}
+            on_step(step + 1, config.steps, {**means, **checked})
     if state.best:
         average.load_state_dict(state.best)
     return average.eval().requires_grad_(False)
@@ -269,9 +298,11 @@ class _Task:
 
     @torch.no_grad()
     def seen(self) -> _Task:
-        """The task, with every source picture embedded, once."""
+        """The task, with every source picture embedded, once; if the loss looks at sources."""
+        if self.config.loss == "target" and not self.config.identity_weight:
+            return replace(self, sources=self.latents.new_zeros(len(self.latents), 1))
         sources, faces = [], []
-        for part in self.latents.split(chunk_size(self.generator.resolution)):
+        for part in self.latents.split(chunk_size(self.resolution)):
             images = self.render(self.generator.affine(part))
             sources.append(self.look(images))
             if self.identity is not None and self.config.identity_weight:
@@ -282,13 +313,18 @@ class _Task:
         """The numbers of the latents that are learned from, and of the held-out ones."""
         numbers = torch.arange(len(self.latents))
         held = min(self.config.held_out, len(numbers) // 5)
+        held = 0 if self.config.patience is None else held
         return numbers[: len(numbers) - held], numbers[len(numbers) - held :]
 
+    @property
+    def resolution(self) -> int:
+        """Of the pictures that CLIP is shown."""
+        if self.config.resolution == "full":
+            return self.generator.resolution
+        return enough_resolution(self.generator, self.embedder)
+
     def render(self, style: Tensor) -> Tensor:
-        resolution = self.generator.resolution
-        if self.config.resolution == "enough":
-            resolution = enough_resolution(self.generator, self.embedder)
-        return self.generator.synthesis(style, resolution=resolution)
+        return self.generator.synthesis(style, resolution=self.resolution)
 
     def look(self, images: Tensor) -> Tensor:
         """Images -> unit vectors [B,E]."""
@@ -319,8 +355,9 @@ class _Task:
         """Every term of the loss, weighted, one value a picture."""
         config, direction, source = self.config, self.directions[asked], self.sources[pictures]
         device = self.latents.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            style, size = self.moved(mapper, self.latents[pictures], direction)
+        mixed = config.precision == "mixed" and device == "cuda"
+        style, size = self.moved(mapper, self.latents[pictures], direction)  # small steps: exact
+        with torch.autocast(device, torch.bfloat16, enabled=mixed):
             images = self.render(style)
             embeddings = self.look(images)
         terms = {}
@@ -343,7 +380,7 @@ class _Task:
     def loss(self, mapper: Mapper | TextMapper, pictures: Tensor) -> float:
         """The mean loss on some pictures, each with its own prompt."""
         total = 0.0
-        for part in pictures.split(chunk_size(self.generator.resolution)):
+        for part in pictures.split(chunk_size(self.resolution)):
             terms = self.terms(mapper, part, part * 7919 % len(self.targets))  # spread over all
             total += torch.stack(list(terms.values())).sum().item()
         return total / len(pictures)
@@ -355,16 +392,24 @@ def _optimizer(mapper: Mapper | TextMapper, config: TrainingConfig) -> torch.opt
     return torch.optim.Adam(mapper.parameters(), lr=config.rate, betas=(0.9, 0.99))
 
 
-def _check(
-    latents: Tensor, prompts: Sequence[PromptPair], config: TrainingConfig, identity: bool
+def check_training(
+    generator: Generator, prompts: Sequence[PromptPair], config: TrainingConfig, identity: bool
 ) -> None:
-    if not len(latents) or not prompts:
-        raise ArgumentError("a mapper needs at least one latent and one prompt to learn from")
+    """Raise ``ArgumentError`` for what cannot be trained, before any work is done."""
+    if not prompts:
+        raise ArgumentError("a mapper needs at least one prompt to learn")
     if len(prompts) > 1 and config.network != "text":
         raise ArgumentError(
             f"a mapper of kind {config.network!r} learns one prompt, got {len(prompts)}: train one "
             "for each, or network='text' for all"
         )
+    if config.network == "levels":
+        last = MapperConfig.levels(1, config.levels).groups[-1]
+        if last.first >= generator.rows:
+            raise ArgumentError(
+                f"this generator has {generator.rows} rows of W+, and {last.name} begins at row "
+                f"{last.first + 1}: leave that level out"
+            )
     if config.identity_weight and not identity:
         raise ArgumentError(
             f"identity_weight is {config.identity_weight:g}, but there is no identity network: "

@@ -80,7 +80,8 @@ class TextMapper(nn.Module):
         for name in ("matrix", "mean", "covariance"):
             getattr(self, name).copy_(getattr(latent_map, name))
         self.w_mean.copy_(w.mean(dim=0))
-        self.w_scale.copy_(w.std(dim=0).clamp(min=1e-6))
+        scale = w.std(dim=0, correction=0)
+        self.w_scale.copy_(scale.clamp(min=0.1 * float(scale.mean())))
 
     def coordinates(self, w_plus: Tensor, direction: Tensor) -> Tensor:
         """u [B,E], in deviations along ``direction``."""

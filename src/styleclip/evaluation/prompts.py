@@ -67,11 +67,12 @@ def read_prompt_list(path: str | Path) -> list[str]:
     """The prompts of a text file, one in a line; empty lines and lines of # are left out."""
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ArgumentError(f"{path} cannot be read: {reason}; check the path") from error
-    found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    found = [line.strip() for line in lines]
+    found = [line for line in found if line and not line.startswith("#")]
     if not found:
         raise ArgumentError(f"{path} has no prompts: write one in each line")
     return found

@@ -63,7 +63,7 @@ def as_text(result: Figures) -> str:
     if result.get("left_out"):
         lines += [
             "",
-            f"Left out, for want of the truth or of a bank: {', '.join(result['left_out'])}",
+            f"Left out, a network or the truth is missing: {', '.join(result['left_out'])}",
         ]
     if result["unknown_words"]:
         warned = ", ".join(f"{text!r}: {words}" for text, words in result["unknown_words"].items())
@@ -82,8 +82,8 @@ def _edit_lines(rows: Sequence[Figures]) -> list[str]:
     lines = [
         "| method | edits | success | kept (edit) | worst kept | kept (whole way) | identity "
         "(other, same) | KID reader (inversions) | KID random (inversions) | order | outside / "
-        "inside | s an edit, median (p95) | peak memory |",
-        "|---" * 13 + "|",
+        "inside | s an edit, median (p95) | s before | peak memory |",
+        "|---" * 14 + "|",
     ]
     for row in rows:
         kept, whole, who = row["kept"], row.get("kept_truth"), row.get("identity")
@@ -105,6 +105,7 @@ def _edit_lines(rows: Sequence[Figures]) -> list[str]:
             " / ".join(_number(row["outside"][part]) for part in ("outside", "inside"))
             if "outside" in row else "–",
             f"{row['seconds']['median']:.2f} ({row['seconds']['p95']:.2f})",
+            f"{row['seconds']['preparation']:.1f}",
             f"{row['peak_memory_bytes'] / 2**30:.1f} GiB",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")

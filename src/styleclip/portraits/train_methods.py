@@ -2,15 +2,18 @@
 
   latent_map.safetensors    e -> w: one minute
   mapper.safetensors        one mapper for the prompts of prompts/training.txt: ten minutes
-  directions.safetensors    what every style channel does, exactly: ten minutes
-All three go on where they were stopped. Durations on one core.
+  directions.safetensors    what every style channel does, exactly: twenty minutes
+The last two go on where they were stopped. Durations on one core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -81,8 +84,12 @@ def add_mapper(
     generator, embedder, hashes = _networks(model, device)
     prompts = [PromptPair(target=text, neutral=neutral) for text in read_prompt_list(PROMPTS)]
     w = generator.sample_w(LATENTS, torch.Generator().manual_seed(MAPPER_TRAINING.seed + 1))
-    settings = {**hashes, **asdict(MAPPER_TRAINING), "prompts": [p.target for p in prompts]}
-    path = work / "text-mapper.pt"
+    latent_map = load_latent_map(model / LATENT_MAP).to(device)
+    settings = {
+        **hashes, **asdict(MAPPER_TRAINING), "latent map": tensors_hash(vars(latent_map)),
+        "latents": LATENTS, "prompts": [str(each) for each in prompts],
+    }  # fmt: skip
+    path = work / f"text-mapper-{_digest(settings)}.pt"
 
     def keep(state: TrainingState) -> None:
         if state.step % SAVE_EVERY == 0:
@@ -90,7 +97,7 @@ def add_mapper(
 
     mapper = train_mapper(
         generator, embedder, generator.truncate(w), prompts, MAPPER_TRAINING,
-        load_latent_map(model / LATENT_MAP).to(device), None, on_step("mapper"),
+        latent_map, None, on_step("mapper"),
         load_training(path, settings), keep,
     )  # fmt: skip
     save_mapper(model / MAPPER, mapper, prompts, hashes, asdict(MAPPER_TRAINING))
@@ -104,7 +111,8 @@ def add_bank(
 ) -> None:
     """What every style channel does, moved by itself."""
     generator, embedder, hashes = _networks(model, device)
-    path, settings = work / "directions.scan", {**hashes, **asdict(BANK)}
+    settings = {**hashes, **asdict(BANK)}
+    path = work / f"directions-{_digest(settings)}.scan"
 
     def keep(scan: Scan) -> None:
         save_scan(path, scan, settings)
@@ -113,6 +121,12 @@ def add_bank(
         generator, embedder, BANK, on_step("directions"), load_scan(path, settings), keep
     )
     save_bank(model / DIRECTIONS, bank, hashes["generator"], hashes["clip"])
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    """A short name of settings: work under way for other networks is left alone."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _networks(

@@ -164,7 +164,7 @@ class Run:
         """
         self.restore()
         saved = time.monotonic()
-        with _finish_the_step() as stopped:
+        with finish_the_step() as stopped:
             while self.step < steps:
                 figures = one_step(self.step)
                 self.step += 1
@@ -181,7 +181,7 @@ class Run:
 
 
 @contextmanager
-def _finish_the_step() -> Iterator[threading.Event]:
+def finish_the_step() -> Iterator[threading.Event]:
     """Ctrl-C and a polite kill set the event instead of breaking a step in the middle."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
