@@ -46,7 +46,7 @@ def sweeps(studio: Studio) -> None:
     rows = [
         strip(
             [studio.render(w_plus, fixed, strength=alpha) for alpha in ALPHAS],
-            [f"α {alpha:g}, β {BETAS[2]:g}" for alpha in ALPHAS],
+            [f"strength {alpha:g}, threshold {BETAS[2]:g}" for alpha in ALPHAS],
         )
     ]
     edits = [
@@ -54,7 +54,7 @@ def sweeps(studio: Studio) -> None:
         for beta in BETAS
     ]
     pictures = [studio.render(w_plus), *(studio.render(w_plus, edit) for edit in edits)]
-    captions = ["as it is", *(f"α {ALPHAS[3]:g}, β {beta:g}" for beta in BETAS)]
+    captions = ["as it is", *(f"strength {ALPHAS[3]:g}, threshold {beta:g}" for beta in BETAS)]
     rows.append(strip(pictures, captions))
     save_image(IMAGES / "grey-hair.png", stacked(rows), overwrite=True)
 

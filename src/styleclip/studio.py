@@ -51,13 +51,14 @@ from styleclip.checkpoints.registry import (
     LATENT_MAP,
     MAPPER,
 )
-from styleclip.editing.directions import DirectionConfig, find_direction
+from styleclip.editing.directions import DirectionConfig, find_direction, prompt_direction
 from styleclip.editing.edit import Edit, apply_edits
 from styleclip.editing.latent_map import LatentMap, measure_latent_map
 from styleclip.editing.optimization import OptimizationConfig, optimize
 from styleclip.editing.relevance import (
     Relevance,
     RelevanceConfig,
+    instant_relevance,
     relevance_of_map,
     style_statistics,
 )
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from styleclip.editing.text_mapper import TextMapper
     from styleclip.faces.identity import IdentityNetwork
 
+Ways = Relevance | Literal["instant"]  # how a direction knows what channels do
 Part = Literal["generator", "clip", "encoder", "latent map"]
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
@@ -98,7 +100,7 @@ class How:
     """A method and what it uses: the arguments of ``Studio.edit`` that are not the picture's."""
 
     config: OptimizationConfig | DirectionConfig | SavedMapper | None = None
-    relevance: Relevance | None = None
+    relevance: Ways | None = None
     preserve: Sequence[str] = ()
     fit: StrengthConfig | None = None
 
@@ -247,17 +249,18 @@ class Studio:
         prompt: str | PromptPair,
         config: OptimizationConfig | DirectionConfig | SavedMapper | None = None,
         on_step: OnStep | None = None,
-        relevance: Relevance | None = None,
+        relevance: Ways | None = None,
         preserve: Sequence[str] = (),
         fit: StrengthConfig | None = None,
     ) -> Edit:
         """The edit of ``w_plus`` [B,L,D] that ``prompt`` asks for.
 
         The kind of ``config`` is the method: latent optimisation by default; a mapper (``mapper``
-        is the model's own); or a global direction (by ``relevance``, the model's own if it is
-        None), with what ``preserve`` names left alone. ``fit``: the smallest strength that shows
-        the change, for each picture, for any method (directions without a strength always do).
-        Warns (``PromptWarning``) of words that the model does not know. Raises ``PromptError``.
+        is the model's own); or a global direction (by ``relevance``: a bank, "instant" to look at
+        this prompt alone, None for samples), with what ``preserve`` names left alone. ``fit``: the
+        smallest strength that shows the change, for each picture, for any method (directions
+        without a strength always do). Warns (``PromptWarning``) of words that the model does not
+        know. Raises ``PromptError``.
         """
         pair = self.prompt(prompt)
         for message in self.prompt_warnings(pair):
@@ -284,14 +287,33 @@ class Studio:
             self.generator, self.embedder, w_plus, edit, self.latent_map, fit, identity
         )
 
+    def direction(
+        self,
+        prompt: str | PromptPair,
+        config: DirectionConfig = DirectionConfig(strength=1.0),
+        relevance: Ways | None = None,
+        preserve: Sequence[str] = (),
+    ) -> Edit:
+        """The direction of ``prompt`` for any picture; arguments and warnings are ``edit``'s."""
+        pair = self.prompt(prompt)
+        for message in self.prompt_warnings(pair):
+            warnings.warn(message, PromptWarning, stacklevel=2)
+        return self._direction(pair, config, relevance, preserve)
+
     def _direction(
         self,
         prompt: PromptPair,
         config: DirectionConfig,
-        relevance: Relevance | None,
+        relevance: Ways | None,
         preserve: Sequence[str],
     ) -> Edit:
-        found = self.relevance if relevance is None else relevance
+        if relevance == "instant":
+            if preserve:
+                raise ArgumentError("instant directions know one prompt alone: preserve nothing")
+            wanted = prompt_direction(self.embedder, prompt)
+            found = instant_relevance(self.generator, self.embedder, wanted)
+        else:
+            found = self.relevance if relevance is None else relevance
         if isinstance(found, Bank):
             check_bank(found, self.hashes("generator", "clip"), self.model.name)
         stay = [each for name in preserve for each in self.concept(name)]

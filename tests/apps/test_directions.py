@@ -194,3 +194,24 @@ def test_a_sweep_is_a_page_of_strengths_and_thresholds(run: Run, bank: Path) -> 
                "--out", "t.png").code == 2  # fmt: skip
     assert "has no directions.safetensors" in run.err
     assert "t.png" not in files()
+
+
+def test_an_instant_direction_needs_no_bank(run: Run) -> None:
+    found = run("directions", "find", TARGET, "i.safetensors", "--bank", "instant", "--json").json()
+    assert found["channels"] > 0
+    assert load_edit("i.safetensors").style_step is not None
+    edit = ("edit", TARGET, "--seed", "3", "--method", "direction", "--bank", "instant")
+    assert run(*edit, "--out", "i.png").code == 0, run.err
+    assert run(*edit, "--preserve", "hat", "--out", "j.png").code == 2
+    assert "instant directions know one prompt alone" in run.err
+    assert run("directions", "top", TARGET, "--bank", "instant").code == 2
+
+
+def test_finding_warns_of_words_and_preserves_what_is_named(run: Run, bank: Path) -> None:
+    find = ("directions", "find", TARGET, "--bank", bank)
+    assert run(*find, "plain.safetensors").code == 0
+    assert run(*find, "held.safetensors", "--preserve", "hat").code == 0, run.err
+    plain, held = (load_edit(f"{name}.safetensors").style_step for name in ("plain", "held"))
+    assert plain is not None and held is not None and not torch.equal(plain, held)
+    assert run("directions", "find", "a face with xyzzy", "x.safetensors", "--bank", bank).code == 0
+    assert "never learned" in run.err

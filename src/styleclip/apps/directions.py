@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from styleclip.apps.console import Stopwatch, answer, progress
+from styleclip.apps.console import Stopwatch, answer, complain, progress
 from styleclip.apps.options import (
     Device,
     Force,
     Json,
     ModelName,
+    Preserve,
     Refine,
     Reinvert,
     Seed,
     SeedInsteadOfFile,
     Truncation,
+    names_of,
     open_studio,
 )
 from styleclip.apps.outputs import check_edit_file
@@ -28,8 +32,11 @@ from styleclip.errors import ArgumentError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from styleclip.editing.directions import DirectionConfig
+    from styleclip.editing.edit import Edit
     from styleclip.editing.relevance import Relevance
-    from styleclip.studio import Studio
+    from styleclip.prompts import PromptPair
+    from styleclip.studio import Studio, Ways
 
 app = typer.Typer(
     help="Global directions: measure what style channels do, find directions, look at them.",
@@ -37,8 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-OWN = "own"  # in place of a bank's file: the model's
-AUTOMATIC_BETA = 0.1
+OWN, INSTANT = "own", "instant"  # in place of a bank's file
 SWEEP_USAGE = "give a picture and a prompt, as in styleclip directions sweep me.png 'grey hair'"
 Method = Literal["exact", "gradient", "samples"]
 BankFile = Annotated[
@@ -46,7 +52,8 @@ BankFile = Annotated[
     typer.Option(
         "--bank",
         metavar="FILE",
-        help="A bank that 'measure' wrote, or 'own' for the model's; by samples if absent.",
+        help="A bank that 'measure' wrote; 'own' for the model's; 'instant' to look at this prompt "
+        "alone; by samples if absent.",
     ),
 ]
 
@@ -137,19 +144,20 @@ def find(
         float, typer.Option(min=-100, max=100, help="Deviations that the strongest channel moves.")
     ] = 4.1,
     bank: BankFile = None,
+    preserve: Preserve = "",
     model: ModelName = "portraits",
     device: Device = "auto",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Write the direction of a prompt as an edit, for 'styleclip apply'."""
-    from styleclip.editing.directions import DirectionConfig, find_direction
+    from styleclip.editing.directions import DirectionConfig
 
     check_edit_file(out, force)
     config = DirectionConfig(threshold, channels, alpha)
     studio = open_studio(model, device)
     pair = studio.prompt(prompt)
-    edit = find_direction(relevance_of(studio, bank), studio.embedder, pair, config)
+    (edit,) = directions_of(studio, pair, [config], bank, names_of(preserve))
     studio.save_edit(out, edit)
     assert edit.style_step is not None
     moved = int((edit.style_step != 0).sum())
@@ -172,12 +180,13 @@ def sweep(
     betas: Annotated[
         str,
         typer.Option("--beta", metavar="A,B,...", help="Thresholds, below each other."),
-    ] = str(AUTOMATIC_BETA),
+    ] = "0.05,0.1,0.2",
     seed: SeedInsteadOfFile = None,
     truncation: Truncation = 0.7,
     refine: Refine = None,
     reinvert: Reinvert = False,
     bank: BankFile = None,
+    preserve: Preserve = "",
     model: ModelName = "portraits",
     device: Device = "auto",
     force: Force = False,
@@ -185,7 +194,7 @@ def sweep(
 ) -> None:
     """Show one prompt over strengths and thresholds, to choose them by eye."""
     from styleclip import images
-    from styleclip.editing.directions import DirectionConfig, find_direction
+    from styleclip.editing.directions import DirectionConfig
 
     watch = Stopwatch()
     file, texts = split_words(words or [], seed, SWEEP_USAGE)
@@ -199,8 +208,7 @@ def sweep(
     )
     studio = open_studio(model, device)
     prompt = studio.prompt(texts[0])
-    relevance = relevance_of(studio, bank)
-    edits = [find_direction(relevance, studio.embedder, prompt, config) for config in configs]
+    edits = directions_of(studio, prompt, configs, bank, names_of(preserve))
     watch.lap("load")
     with progress() as bar:
         start = find_start(studio, request, bar, watch)
@@ -210,11 +218,11 @@ def sweep(
         assert edit.style_step is not None
         moved.append(int((edit.style_step != 0).sum()))
         pictures = [studio.render(w_plus, [*start.edits, (edit, alpha)]) for alpha in columns]
-        captions = [f"α {alpha:g}, β {beta:g}" for alpha in columns]
+        captions = [f"alpha {alpha:g}, beta {beta:g}" for alpha in columns]
         pages.append(images.strip(pictures, captions))
     images.save_image(out, images.stacked(pages), overwrite=force)
     watch.lap("render")
-    lines = [f"β {beta:g}: {count} channels" for beta, count in zip(rows, moved, strict=True)]
+    lines = [f"beta {beta:g}: {count} channels" for beta, count in zip(rows, moved, strict=True)]
     result = {"out": str(out), "alpha": columns, "beta": rows, "channels": moved}
     answer(result, [*lines, f"wrote {out}", f"seconds: {watch}"], as_json)
 
@@ -252,7 +260,9 @@ def top(
     studio = open_studio(model, device)
     if bank is None and (studio.model.folder / DIRECTIONS).exists():
         bank = Path(OWN)  # here the question is what each channel does by itself
-    relevance = relevance_of(studio, bank)
+    relevance = ways_of(studio, bank)
+    if isinstance(relevance, str):
+        raise ArgumentError("an instant look knows one prompt alone: give a bank's file, or 'own'")
     if prompt is not None:
         response = relevance.matrix @ prompt_direction(studio.embedder, studio.prompt(prompt)).to(
             relevance.matrix
@@ -273,10 +283,30 @@ def top(
     answer(result, lines, as_json)
 
 
-def relevance_of(studio: Studio, bank: Path | None) -> Relevance:
-    """The bank of a file, or with "own" the model's; by samples if there is no word of one."""
+def directions_of(
+    studio: Studio,
+    prompt: PromptPair,
+    configs: Sequence[DirectionConfig],
+    bank: Path | None,
+    preserve: Sequence[str],
+) -> list[Edit]:
+    """The directions of one prompt, said once what the model will not understand of it."""
+    from styleclip.studio import PromptWarning
+
+    for note in studio.prompt_warnings(prompt):
+        complain(note, kind="warning")
+    ways = ways_of(studio, bank)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PromptWarning)
+        return [studio.direction(prompt, config, ways, preserve) for config in configs]
+
+
+def ways_of(studio: Studio, bank: Path | None) -> Ways:
+    """The bank of a file, "own" the model's, "instant"; by samples if there is no word of one."""
     if bank is None:
         return studio.relevance
+    if str(bank) == INSTANT:
+        return "instant"
     return studio.bank if str(bank) == OWN else studio.load_bank(bank)
 
 

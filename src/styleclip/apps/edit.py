@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from styleclip.apps.console import Stopwatch
-from styleclip.apps.directions import OWN
+from styleclip.apps.directions import OWN, BankFile, ways_of
 from styleclip.apps.options import (
     AutoStrength,
     Device,
@@ -20,6 +20,7 @@ from styleclip.apps.options import (
     ModelName,
     NoRecipe,
     OutOrFolder,
+    Preserve,
     Refine,
     Reinvert,
     SaveEdit,
@@ -28,6 +29,7 @@ from styleclip.apps.options import (
     Strength,
     StripFlag,
     Truncation,
+    names_of,
     open_studio,
     strength_config,
 )
@@ -105,26 +107,14 @@ def edit(
             "many as it takes, if absent.",
         ),
     ] = None,
-    bank: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="direction: a bank of 'directions measure', or 'own' for the model's.",
-        ),
-    ] = None,
+    bank: BankFile = None,
     mapper: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="mapper: one of 'mapper train'; the model's own if absent."
         ),
     ] = None,
-    preserve: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            help="direction: what must stay, separated by commas, as in 'hair colour, glasses'.",
-        ),
-    ] = "",
+    preserve: Preserve = "",
     auto_strength: AutoStrength = False,
     identity_floor: IdentityFloor = None,
     refine: Refine = None,
@@ -146,7 +136,7 @@ def edit(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
         as_json,
     )  # fmt: skip
-    stay = tuple(name.strip() for name in preserve.split(",") if name.strip())
+    stay = names_of(preserve)
     _check_method(
         method,
         optimize={"--space": space, "--steps": steps},
@@ -230,10 +220,10 @@ def _how(
         studio.concept(name)  # raises for one that cannot be used
     if method == "mapper":
         return How(studio.mapper if mapper is None else studio.load_mapper(mapper))
-    if bank is not None and str(bank) != OWN:
-        return How(relevance=studio.load_bank(bank), preserve=preserve)
-    if bank is not None or (method == "direction" and preset == "paper"):
-        return How(relevance=studio.bank, preserve=preserve)
+    if method == "direction" and preset == "paper" and bank is None:
+        bank = Path(OWN)
+    if method == "direction":
+        return How(relevance=ways_of(studio, bank), preserve=preserve)
     return How(preserve=preserve)
 
 

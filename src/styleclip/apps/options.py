@@ -74,6 +74,13 @@ SaveEdit = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Also write the edit, a .safetensors file for 'apply'."),
 ]
+Preserve = Annotated[
+    str,
+    typer.Option(
+        metavar="NAMES",
+        help="Of a direction: what must stay, separated by commas, as in 'hair colour, glasses'.",
+    ),
+]
 AutoStrength = Annotated[
     bool,
     typer.Option(
@@ -98,6 +105,11 @@ def open_studio(model: str, device: str) -> Studio:
     from styleclip.studio import Studio
 
     return Studio.load(model, pick_device(device))
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """ "hair colour, glasses" -> its names."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def strength_config(
