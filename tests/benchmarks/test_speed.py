@@ -14,7 +14,7 @@ import torch
 
 from benchmarks import speed
 from benchmarks.literal import LiteralStyleGAN2, clip_pixels
-from styleclip.editing.optimization import paper_pixels
+from styleclip.editing.asking import paper_pixels
 from styleclip.generators.stylegan2 import StyleGAN2Config
 from tests.reference.networks import random_generator
 

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styleclip.editing.asking import paper_pixels
 from styleclip.editing.latent_map import LatentMap, LatentMapConfig, measure_latent_map
 from styleclip.editing.mapper import Mapper, MapperConfig
 from styleclip.editing.mapper_training import TrainingConfig, TrainingState, train_mapper
-from styleclip.editing.optimization import paper_pixels
 from styleclip.editing.ranger import Ranger
 from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
 from styleclip.errors import ArgumentError, NonFiniteError, PromptError

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.checkpoints import load_clip, load_generator
+from styleclip.editing.asking import paper_pixels
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import measure_latent_map
 from styleclip.editing.optimization import (
     OptimizationConfig,
     learning_rate,
     optimize,
-    paper_pixels,
 )
 from styleclip.errors import ArgumentError, NonFiniteError
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config

@@ -148,7 +148,7 @@ def train(
     for note in dict.fromkeys(note for each in pairs for note in studio.prompt_warnings(each)):
         complain(note, kind="warning")
     identity = studio.identity if config.identity_weight else None
-    check_training(studio.generator, pairs, config, identity is not None)
+    check_training(studio.generator, pairs, config, identity)
     studio.embedder.embed_texts([text for each in pairs for text in (each.target, each.neutral)])
     latent_map = studio.latent_map if config.needs_latent_map else None
     partial = out.with_name(out.name + ".partial")

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
+from styleclip.editing.asking import text_directions
 from styleclip.editing.edit import Edit
 from styleclip.editing.relevance import Relevance
 from styleclip.errors import ArgumentError, PromptError
-from styleclip.losses import text_direction
 from styleclip.prompts import PromptPair
 
 AUTOMATIC = 0.1  # beta where nobody asks for another, but half of the largest |R| at most
@@ -72,13 +72,7 @@ def find_direction(
 
 def prompt_direction(embedder: Embedder, prompt: PromptPair) -> Tensor:
     """normalise(target - neutral) [E]. Raises ``PromptError`` where there is no difference."""
-    target, neutral = embedder.embed_texts([prompt.target, prompt.neutral])
-    if bool(torch.isclose(target, neutral, atol=1e-6).all()):
-        raise PromptError(
-            f"the model sees no difference between {prompt.target!r} and {prompt.neutral!r}: "
-            "say it in other words"
-        )
-    return text_direction(target, neutral)
+    return text_directions(embedder, [prompt])[0]
 
 
 def without(direction: Tensor, others: Sequence[Tensor]) -> Tensor:

@@ -19,22 +19,21 @@ import torch
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
-from styleclip.editing.latent_map import LatentMap, enough_resolution, measure_latent_map
+from styleclip.editing.asking import (
+    Asked,
+    ask,
+    check_identity,
+    clip_terms,
+    look,
+    shown_resolution,
+)
+from styleclip.editing.latent_map import LatentMap, measure_latent_map
 from styleclip.editing.mapper import Mapper, MapperConfig
-from styleclip.editing.optimization import paper_pixels
 from styleclip.editing.ranger import Ranger
 from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
-from styleclip.errors import ArgumentError, NonFiniteError, PromptError
+from styleclip.errors import ArgumentError, NonFiniteError
 from styleclip.generators import Generator, chunk_size
-from styleclip.losses import (
-    directional_distance,
-    identity_distance,
-    latent_distance,
-    off_direction,
-    reach_distance,
-    target_distance,
-    text_direction,
-)
+from styleclip.losses import identity_distance, latent_distance, off_direction
 from styleclip.prompts import PromptPair
 
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, mean of each term
@@ -156,7 +155,7 @@ def train_mapper(
     ends in the same numbers. Raises ``NonFiniteError`` when the loss leaves the numbers.
     """
     prompts = [prompts] if isinstance(prompts, PromptPair) else list(prompts)
-    check_training(generator, prompts, config, identity is not None)
+    check_training(generator, prompts, config, identity)
     if len(latents) < 2 or float(latents.std(dim=0).max()) < 1e-3:
         raise ArgumentError(
             f"{len(latents)} latents that hardly differ teach nothing: give more, and various ones"
@@ -256,10 +255,7 @@ class _Task:
     embedder: Embedder
     config: TrainingConfig
     latents: Tensor  # [N,L,D]
-    targets: Tensor  # [P,E]
-    directions: Tensor  # [P,E], unit
-    goals: Tensor  # [P], along the directions
-    deviations: Tensor  # [P], of the samples
+    asked: Asked  # of every prompt
     identity: Callable[[Tensor], Tensor] | None
     sources: Tensor  # [N,E]
     faces: Tensor | None  # [N,F]
@@ -275,25 +271,9 @@ class _Task:
         latent_map: LatentMap | None,
         identity: Callable[[Tensor], Tensor] | None,
     ) -> _Task:
-        targets = embedder.embed_texts([each.target for each in prompts]).to(latents)
-        neutrals = embedder.embed_texts([each.neutral for each in prompts]).to(latents)
-        alike = torch.isclose(targets, neutrals, atol=1e-6).all(dim=1)
-        if config.loss != "target" and bool(alike.any()):
-            same = prompts[int(alike.int().argmax())]
-            raise PromptError(
-                f"the model sees no difference between {same.target!r} and {same.neutral!r}: "
-                "say it in other words"
-            )
-        directions = text_direction(targets, neutrals)
-        middle, deviations = torch.zeros(len(prompts)), torch.ones(len(prompts))
-        if latent_map is not None:
-            middle, deviations = latent_map.to(latents.device).spread(directions)
-        goals = (middle + config.goal * deviations).to(latents)
+        asked = ask(embedder, prompts, config.loss, latent_map, config.goal, latents)
         empty = latents.new_zeros(0)
-        task = cls(
-            generator, embedder, config, latents, targets, directions, goals,
-            deviations.to(latents), identity, empty, None,
-        )  # fmt: skip
+        task = cls(generator, embedder, config, latents, asked, identity, empty, None)
         return task.seen()
 
     @torch.no_grad()
@@ -319,19 +299,14 @@ class _Task:
     @property
     def resolution(self) -> int:
         """Of the pictures that CLIP is shown."""
-        if self.config.resolution == "full":
-            return self.generator.resolution
-        return enough_resolution(self.generator, self.embedder)
+        return shown_resolution(self.generator, self.embedder, self.config.resolution)
 
     def render(self, style: Tensor) -> Tensor:
         return self.generator.synthesis(style, resolution=self.resolution)
 
     def look(self, images: Tensor) -> Tensor:
         """Images -> unit vectors [B,E]."""
-        if self.config.clip_input == "correct":
-            return self.embedder.embed_images(images).to(self.targets)
-        pixels = paper_pixels(images, self.embedder.image_size)
-        return self.embedder.embed_pixels(pixels).to(self.targets)
+        return look(self.embedder, images, self.config.clip_input).to(self.latents)
 
     def moved(
         self, mapper: Mapper | TextMapper, w_plus: Tensor, direction: Tensor
@@ -353,23 +328,15 @@ class _Task:
         self, mapper: Mapper | TextMapper, pictures: Tensor, asked: Tensor
     ) -> dict[str, Tensor]:
         """Every term of the loss, weighted, one value a picture."""
-        config, direction, source = self.config, self.directions[asked], self.sources[pictures]
-        device = self.latents.device.type
+        config, wanted, device = self.config, self.asked[asked], self.latents.device.type
         mixed = config.precision == "mixed" and device == "cuda"
-        style, size = self.moved(mapper, self.latents[pictures], direction)  # small steps: exact
+        # the step is small, so it stays exact
+        style, size = self.moved(mapper, self.latents[pictures], wanted.direction)
         with torch.autocast(device, torch.bfloat16, enabled=mixed):
             images = self.render(style)
             embeddings = self.look(images)
-        terms = {}
-        if config.loss == "reach":
-            deviation = self.deviations[asked]
-            terms["clip"] = reach_distance(embeddings, direction, self.goals[asked]) / deviation
-            aside = off_direction(embeddings - source, direction) / deviation[:, None]
-            terms["keep"] = config.keep_weight * latent_distance(aside)
-        elif config.loss == "directional":
-            terms["clip"] = directional_distance(embeddings, source, direction)
-        else:
-            terms["clip"] = target_distance(embeddings, self.targets[asked])
+        sources = self.sources[pictures]
+        terms = clip_terms(wanted, config.loss, config.keep_weight, embeddings, sources)
         terms["latent"] = config.latent_weight * size
         if self.identity is not None and self.faces is not None:
             far = identity_distance(self.identity(images), self.faces[pictures])
@@ -381,7 +348,7 @@ class _Task:
         """The mean loss on some pictures, each with its own prompt."""
         total = 0.0
         for part in pictures.split(chunk_size(self.resolution)):
-            terms = self.terms(mapper, part, part * 7919 % len(self.targets))  # spread over all
+            terms = self.terms(mapper, part, part * 7919 % len(self.asked.goal))  # spread over all
             total += torch.stack(list(terms.values())).sum().item()
         return total / len(pictures)
 
@@ -393,7 +360,10 @@ def _optimizer(mapper: Mapper | TextMapper, config: TrainingConfig) -> torch.opt
 
 
 def check_training(
-    generator: Generator, prompts: Sequence[PromptPair], config: TrainingConfig, identity: bool
+    generator: Generator,
+    prompts: Sequence[PromptPair],
+    config: TrainingConfig,
+    identity: Callable[[Tensor], Tensor] | None,
 ) -> None:
     """Raise ``ArgumentError`` for what cannot be trained, before any work is done."""
     if not prompts:
@@ -410,8 +380,4 @@ def check_training(
                 f"this generator has {generator.rows} rows of W+, and {last.name} begins at row "
                 f"{last.first + 1}: leave that level out"
             )
-    if config.identity_weight and not identity:
-        raise ArgumentError(
-            f"identity_weight is {config.identity_weight:g}, but there is no identity network: "
-            "pass identity=, a function of images to unit vectors, or set the weight to 0"
-        )
+    check_identity(config.identity_weight, identity)

@@ -15,23 +15,22 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
-from styleclip.editing.edit import Edit
-from styleclip.editing.latent_map import LatentMap, enough_resolution, measure_latent_map
-from styleclip.errors import ArgumentError, NonFiniteError, PromptError
-from styleclip.generators import Generator, chunk_size
-from styleclip.losses import (
-    directional_distance,
-    identity_distance,
-    latent_distance,
-    off_direction,
-    reach_distance,
-    target_distance,
-    text_direction,
+from styleclip.editing.asking import (
+    Asked,
+    ask,
+    check_identity,
+    clip_terms,
+    look,
+    shown_resolution,
 )
+from styleclip.editing.edit import Edit
+from styleclip.editing.latent_map import LatentMap, measure_latent_map
+from styleclip.errors import NonFiniteError
+from styleclip.generators import Generator, chunk_size
+from styleclip.losses import identity_distance, latent_distance
 from styleclip.prompts import PromptPair
 
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, mean of each term
@@ -164,11 +163,8 @@ class _Problem:
     identity: Callable[[Tensor], Tensor] | None
     w_plus: Tensor  # [B,L,D], the pictures to edit
     free: bool  # nothing holds on to them
-    target: Tensor  # [E]
-    neutral: Tensor  # [E]
-    matrix: Tensor | None  # [E,D], a latent map in units of ``deviation``
-    goal: Tensor  # along the text's direction, a number
-    deviation: Tensor  # of the samples along it, a number
+    asked: Asked  # of the one prompt
+    matrix: Tensor | None  # [E,D], a latent map in units of the deviation along the text
     source: Tensor  # [B,E]
     faces: Tensor | None  # [B,N]
 
@@ -184,29 +180,19 @@ class _Problem:
         latent_map: LatentMap | None,
     ) -> tuple[_Problem, tuple[Tensor, ...]]:
         """The problem, and its pictures in chunks."""
-        if config.identity_weight and identity is None:
-            raise ArgumentError(
-                f"identity_weight is {config.identity_weight:g}, but there is no identity network: "
-                "pass identity=, a function of images to unit vectors, or set the weight to 0"
-            )
+        check_identity(config.identity_weight, identity)
         free = w_plus is None
         if w_plus is None:
             w_plus = generator.truncate(generator.w_average[None])
-        target, neutral = embedder.embed_texts([prompt.target, prompt.neutral]).to(w_plus)
-        if config.loss != "target" and bool(torch.isclose(target, neutral, atol=1e-6).all()):
-            raise PromptError(
-                f"the model sees no difference between {prompt.target!r} and {prompt.neutral!r}: "
-                "say it in other words"
-            )
-        matrix, goal, deviation = None, target.new_zeros(()), target.new_ones(())
         if config.space == "mapped" or config.loss == "reach":
             latent_map = latent_map or measure_latent_map(generator, embedder)
-            middle, deviation = latent_map.to(w_plus.device).spread(text_direction(target, neutral))
-            goal = middle + config.goal * deviation
-            matrix = latent_map.matrix.to(w_plus) * deviation
+        else:
+            latent_map = None
+        asked = ask(embedder, [prompt], config.loss, latent_map, config.goal, w_plus)
+        matrix = None if latent_map is None else latent_map.matrix.to(w_plus) * asked.deviation
         empty = w_plus.new_zeros(0)
-        problem = cls(generator, embedder, config, prompt, identity, w_plus.detach(), free, target,
-                      neutral, matrix, goal, deviation, empty, None)  # fmt: skip
+        problem = cls(generator, embedder, config, prompt, identity, w_plus.detach(), free, asked,
+                      matrix, empty, None)  # fmt: skip
         parts = torch.arange(len(w_plus)).split(config.chunk or chunk_size(generator.resolution))
         with torch.no_grad():
             start = problem.nothing()
@@ -227,39 +213,21 @@ class _Problem:
 
     def render(self, u: Tensor, part: Tensor) -> Tensor:
         """Pictures ``part`` moved by u, as large as CLIP needs them."""
-        resolution = self.generator.resolution
-        if self.config.resolution == "enough":
-            resolution = enough_resolution(self.generator, self.embedder)
+        size = shown_resolution(self.generator, self.embedder, self.config.resolution)
         style = self.edit(u).apply(self.generator, self.w_plus[part])
-        return self.generator.synthesis(style, resolution=resolution)
+        return self.generator.synthesis(style, resolution=size)
 
     def look(self, images: Tensor) -> Tensor:
         """Images -> unit vectors [B,E]."""
-        if self.config.clip_input == "correct":
-            return self.embedder.embed_images(images).to(self.target)
-        pixels = paper_pixels(images, self.embedder.image_size)
-        return self.embedder.embed_pixels(pixels).to(self.target)
+        return look(self.embedder, images, self.config.clip_input).to(self.w_plus)
 
     def terms(self, u: Tensor, first: Tensor, part: Tensor) -> dict[str, Tensor]:
         """Every term of the loss, weighted, one value a picture."""
         config, images = self.config, self.render(u, part)
-        embeddings = self.look(images)
-        direction = text_direction(self.target, self.neutral)
-        terms = {}
-        if config.loss == "reach":
-            reached = reach_distance(embeddings, direction, self.goal)
-            terms["clip"] = reached / self.deviation
-        elif config.loss == "directional" and not self.free:
-            difference = self.target - self.neutral
-            terms["clip"] = directional_distance(embeddings, self.source[part], difference)
-        else:
-            terms["clip"] = target_distance(embeddings, self.target)
+        sources = None if self.free else self.source[part]
+        terms = clip_terms(self.asked, config.loss, config.keep_weight, self.look(images), sources)
         if self.free:
             return terms
-
-        if config.loss == "reach":
-            aside = off_direction(embeddings - self.source[part], direction) / self.deviation
-            terms["keep"] = config.keep_weight * latent_distance(aside)
         terms["latent"] = config.latent_weight * latent_distance(self.movable(u - first))
         if self.identity is not None and self.faces is not None:
             far = identity_distance(self.identity(images), self.faces[part])
@@ -274,10 +242,10 @@ class _Problem:
         """
         if self.config.space != "mapped":
             return self.nothing()
-        direction = text_direction(self.target, self.neutral)
+        (direction,) = self.asked.direction
         lengths = torch.linspace(0, self.config.reach, points).to(self.w_plus)
         # far enough for a start: where the target fits as well as the neutral text, or the goal
-        enough = self.goal.clamp(max=0.0)
+        enough = self.asked.goal.clamp(max=0.0)
         guesses = []
         for part in parts:
             rays = [(length * direction).expand(len(part), -1) for length in lengths]
@@ -319,19 +287,3 @@ def learning_rate(step: int, config: OptimizationConfig) -> float:
     down = min(1.0, (1.0 - t) / config.ramp_down) if config.ramp_down else 1.0
     up = min(1.0, t / config.ramp_up) if config.ramp_up else 1.0
     return config.rate * (0.5 - 0.5 * math.cos(math.pi * down)) * up
-
-
-def paper_pixels(images: Tensor, size: int) -> Tensor:
-    """The official CLIP input: nearest upsampling by size/32, average pooling by H/32.
-
-    Neither clamp nor mean nor std. Separable, so done as two products [size,H]; the seven times
-    larger picture is never made.
-    """
-    height = images.shape[2]
-    if size % 32 or height % 32:
-        raise ArgumentError(
-            f"the official CLIP input needs sizes divisible by 32, got {height} and {size}"
-        )
-    columns = torch.eye(height).repeat_interleave(size // 32, dim=1)[None]  # nearest
-    matrix = F.avg_pool1d(columns, height // 32)[0].t().to(images)  # [size,H]
-    return matrix @ images @ matrix.t()
