@@ -231,7 +231,8 @@ def test_progress_ends_at_its_end(generator: StyleGAN2) -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [({"images": 0}, "images"), ({"sigma": 0.0}, "sigma"), ({"cosine": 1.0}, "cosine"),
-     ({"samples": 1}, "samples"), ({"batch": 0}, "batch")],
+     ({"samples": 1}, "samples"), ({"batch": 0}, "batch"),
+     ({"method": "gradient", "images": 1}, "at least 2 images")],
 )  # fmt: skip
 def test_wrong_numbers_are_explained(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):

@@ -59,6 +59,8 @@ class RelevanceConfig:
                 raise ArgumentError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.samples < 2:
             raise ArgumentError(f"samples must be at least 2, got {self.samples}")
+        if self.method == "gradient" and self.images < 2:
+            raise ArgumentError("a gradient's principal directions need at least 2 images")
         if self.sigma <= 0:
             raise ArgumentError(f"sigma must be positive, got {self.sigma}")
         if self.cosine is not None and not 0 < self.cosine < 1:
