@@ -16,7 +16,7 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/styleclip edit examples/portrait.png "a face with red hair" "a smiling face" \
 		"a face with glasses" "a face with a beard" "a face wearing a beanie" \
-		"a face with lipstick" --auto-strength --out out/demo --strip --force
+		"a face with lipstick" --out out/demo --strip --force
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"

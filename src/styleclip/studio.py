@@ -258,9 +258,9 @@ class Studio:
         The kind of ``config`` is the method: latent optimisation by default; a mapper (``mapper``
         is the model's own); or a global direction (by ``relevance``: a bank, "instant" to look at
         this prompt alone, None for samples), with what ``preserve`` names left alone. ``fit``: the
-        smallest strength that shows the change, for each picture, for any method (directions
-        without a strength always do). Warns (``PromptWarning``) of words that the model does not
-        know. Raises ``PromptError``.
+        smallest strength that shows the change, for each picture, for any method (the default
+        optimisation and directions without a strength always do). Warns (``PromptWarning``) of
+        words that the model does not know. Raises ``PromptError``.
         """
         pair = self.prompt(prompt)
         for message in self.prompt_warnings(pair):
@@ -272,14 +272,14 @@ class Studio:
             edit = config.edit(self.generator, self.embedder, w_plus, pair)
         elif isinstance(config, DirectionConfig):
             edit = self._direction(pair, config, relevance, preserve)
-            if config.strength is None:
-                fit = fit or StrengthConfig()
         else:
             config = OptimizationConfig() if config is None else config
             latent_map = self.latent_map if config.space == "mapped" else None
             edit = optimize(
                 self.generator, self.embedder, w_plus, pair, config, on_step, latent_map=latent_map
             )
+        if fit is None and fits_by_itself(config):
+            fit = StrengthConfig()
         if fit is None:
             return edit
         identity = None if fit.identity_floor is None else self.identity
@@ -484,6 +484,13 @@ class Studio:
         if network is None:
             raise ArgumentError(f"the model {self.model.name!r} has no {part}")
         return network.state_dict()
+
+
+def fits_by_itself(config: OptimizationConfig | DirectionConfig | SavedMapper) -> bool:
+    """Whether a method's edits are made just as strong as they have to be, without being asked."""
+    if isinstance(config, DirectionConfig):
+        return config.strength is None
+    return isinstance(config, OptimizationConfig) and config.loss == "reach"
 
 
 def uses_latent_map(edit: Edit) -> bool:

@@ -149,7 +149,9 @@ def edit(
             "a mapper was trained with one preset or the other: leave --preset out, and give "
             "--mapper a file of 'mapper train --preset paper'"
         )
-    fit = strength_config(auto_strength, identity_floor, method == "direction" and alpha is None)
+    ours = preset == "default" and space is None
+    already = (method == "optimize" and ours) or (method == "direction" and alpha is None)
+    fit = strength_config(auto_strength, identity_floor, already)
     studio = open_studio(model, device)
     how = _how(studio, method, preset, mapper, bank, stay)
     if method == "direction":

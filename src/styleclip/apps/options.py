@@ -86,7 +86,7 @@ AutoStrength = Annotated[
     typer.Option(
         "--auto-strength",
         help="The smallest strength that shows the change by CLIP's measure, for each picture; "
-        "what directions do without --alpha.",
+        "what optimisation does by default, and directions without --alpha.",
     ),
 ]
 IdentityFloor = Annotated[

@@ -9,6 +9,7 @@ direction-exact, -instant          by the measured bank; by gradients, for the p
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -161,7 +162,10 @@ def presets() -> dict[str, dict[str, Any]]:
         "mapper-paper": paper_training(),
         "strength": StrengthConfig(),
     }
-    return {name: asdict(config) for name, config in configs.items()}
+    found: dict[str, dict[str, Any]] = json.loads(
+        json.dumps({name: asdict(config) for name, config in configs.items()})
+    )
+    return found
 
 
 def prepared_map(parts: Parts) -> tuple[LatentMap, float]:
@@ -178,10 +182,11 @@ def optimization_finder(
     parts: Parts, pictures: Pictures, latent_map: LatentMap | None, config: OptimizationConfig
 ) -> Find:
     def find(index: list[int], judged: JudgedPrompt) -> Edit:
-        return optimize(
-            parts.generator, parts.embedder, pictures.w_plus[index],
-            judged.prompt, config, latent_map=latent_map,
-        )  # fmt: skip
+        generator, embedder, w_plus = parts.generator, parts.embedder, pictures.w_plus[index]
+        edit = optimize(generator, embedder, w_plus, judged.prompt, config, latent_map=latent_map)
+        if latent_map is None:
+            return edit
+        return fit_strength(generator, embedder, w_plus, edit, latent_map)
 
     return find
 
