@@ -62,7 +62,7 @@ from styleclip.editing.relevance import (
     relevance_of_map,
     style_statistics,
 )
-from styleclip.editing.strength import StrengthConfig, fit_strength
+from styleclip.editing.strength import StrengthConfig, fit_strength, fits_by_itself
 from styleclip.errors import ArgumentError, CheckpointError, PromptError
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
@@ -484,13 +484,6 @@ class Studio:
         if network is None:
             raise ArgumentError(f"the model {self.model.name!r} has no {part}")
         return network.state_dict()
-
-
-def fits_by_itself(config: OptimizationConfig | DirectionConfig | SavedMapper) -> bool:
-    """Whether a method's edits are made just as strong as they have to be, without being asked."""
-    if isinstance(config, DirectionConfig):
-        return config.strength is None
-    return isinstance(config, OptimizationConfig) and config.loss == "reach"
 
 
 def uses_latent_map(edit: Edit) -> bool:

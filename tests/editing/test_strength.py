@@ -10,12 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styleclip.editing.directions import DirectionConfig
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import LatentMap
+from styleclip.editing.optimization import OptimizationConfig
 from styleclip.editing.strength import (
     StrengthConfig,
     choose_strength,
     fit_strength,
+    fits_by_itself,
     picked,
     scaled,
 )
@@ -116,6 +119,13 @@ def test_the_goal_is_in_deviations_of_the_samples() -> None:
     # strength 1 is the edit as found
     styles = found.apply(generator, w_plus)
     assert Angle().embed_images(generator.synthesis(styles))[0, 0] == pytest.approx(0.7, abs=1e-3)
+
+
+def test_who_is_fitted_unasked() -> None:
+    assert fits_by_itself(OptimizationConfig()) and fits_by_itself(DirectionConfig())
+    for config in (OptimizationConfig.paper(), OptimizationConfig.plain("w_plus"),
+                   DirectionConfig.paper(), DirectionConfig(strength=2.0), None):  # fmt: skip
+        assert not fits_by_itself(config)
 
 
 def test_steps_are_scaled_and_picked_for_each_picture() -> None:

@@ -129,6 +129,8 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Edit a picture with a sentence, or with several, one picture each."""
+    from styleclip.editing.strength import fits_by_itself
+
     # everything that can be wrong is found before the work starts
     watch = Stopwatch()
     file, texts = split_words(words or [], seed, EDIT_USAGE)
@@ -149,15 +151,13 @@ def edit(
             "a mapper was trained with one preset or the other: leave --preset out, and give "
             "--mapper a file of 'mapper train --preset paper'"
         )
-    ours = preset == "default" and space is None
-    already = (method == "optimize" and ours) or (method == "direction" and alpha is None)
-    fit = strength_config(auto_strength, identity_floor, already)
     studio = open_studio(model, device)
     how = _how(studio, method, preset, mapper, bank, stay)
     if method == "direction":
         how = replace(how, config=_direction_config(preset, threshold, channels, alpha))
     elif method == "optimize":
         how = replace(how, config=_config(preset, space, steps))
+    fit = strength_config(auto_strength, identity_floor, fits_by_itself(how.config))
     prompts = [studio.prompt(text) for text in texts]
     outputs = plan(request, prompts, out, force, strip, gif, save_edit)
     edit_with(studio, request, prompts, replace(how, fit=fit), outputs, watch)

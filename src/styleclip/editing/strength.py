@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
+from styleclip.editing.directions import DirectionConfig
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import LatentMap, enough_resolution
+from styleclip.editing.optimization import OptimizationConfig
 from styleclip.errors import ArgumentError
 from styleclip.generators import Generator, chunk_size
 from styleclip.losses import text_direction
@@ -46,6 +48,16 @@ class StrengthConfig:
             raise ArgumentError("most and points must be positive")
         if not 0 < self.share <= 1:
             raise ArgumentError(f"share must be above 0 and at most 1, got {self.share}")
+
+
+def fits_by_itself(config: object) -> bool:
+    """Whether edits of a method's config are made just as strong as they have to be, unasked.
+
+    A step found by descent to a goal, and a direction whose strength nobody named.
+    """
+    if isinstance(config, DirectionConfig):
+        return config.strength is None
+    return isinstance(config, OptimizationConfig) and config.loss == "reach"
 
 
 def fit_strength(

@@ -57,7 +57,7 @@ from styleclip.editing.relevance import (
     relevance_of_map,
     style_statistics,
 )
-from styleclip.editing.strength import StrengthConfig, fit_strength
+from styleclip.editing.strength import StrengthConfig, fit_strength, fits_by_itself
 from styleclip.evaluation.prompts import JudgedPrompt
 from styleclip.evaluation.protocol import Pictures, Row
 from styleclip.faces.identity import IdentityNetwork
@@ -184,7 +184,7 @@ def optimization_finder(
     def find(index: list[int], judged: JudgedPrompt) -> Edit:
         generator, embedder, w_plus = parts.generator, parts.embedder, pictures.w_plus[index]
         edit = optimize(generator, embedder, w_plus, judged.prompt, config, latent_map=latent_map)
-        if latent_map is None:
+        if latent_map is None or not fits_by_itself(config):
             return edit
         return fit_strength(generator, embedder, w_plus, edit, latent_map)
 
@@ -263,13 +263,12 @@ def direction_row(
         bank = load_bank(path)
         check_bank(bank, own_hashes(parts), parts.model.name)
         relevance = bank
-    paper = name.endswith("-paper")
-    config = DirectionConfig.paper() if paper else DirectionConfig()
+    config = DirectionConfig.paper() if name.endswith("-paper") else DirectionConfig()
     preparation += time.perf_counter() - started
 
     def find(index: list[int], judged: JudgedPrompt) -> Edit:
         edit = find_direction(relevance, embedder, judged.prompt, config)
-        if paper:
+        if not fits_by_itself(config):
             return edit
         return fit_strength(generator, embedder, pictures.w_plus[index], edit, latent_map)
 
