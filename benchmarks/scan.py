@@ -17,7 +17,6 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +82,13 @@ def run(question: Question, settings: Settings) -> dict[str, Any]:
     rows, whole_rows, counts, seconds = [], [], [], 0.0
     for column in columns:
         layer = layer_of(layout, int(column))
-        sharing = int(layout.columns(partial(drawn_at, layer.resolution)).sum())
         scan = Scan(torch.zeros(1, embedder.width).double(), torch.zeros(1).double(),
                     torch.zeros(1, dtype=torch.int64))  # fmt: skip
         whole = torch.zeros(1, embedder.width).double()
         for group in torch.arange(len(styles)).split(question.group):
             started = time.perf_counter()
             with torch.no_grad():
-                prefix = generator.prefix(styles[group], layer.resolution)
+                prefix = generator.prefix(styles[group], layer)
             shared = time.perf_counter() - started
             place = (styles[group], prefix, column[None], mean, std, config)
             if not bool(known(scan, question.cosine, len(styles))):
@@ -99,7 +97,7 @@ def run(question: Question, settings: Settings) -> dict[str, Any]:
                     apart = _pushed_apart(generator, embedder, *place, size)
                 scan.change += F.normalize(apart, dim=2).double().sum(dim=1)
                 scan.images += len(group)
-                seconds += time.perf_counter() - started + shared / sharing
+                seconds += time.perf_counter() - started + shared / layer.channels
             with torch.no_grad():
                 apart = _pushed_apart(generator, embedder, *place, settings.resolution)
             whole += F.normalize(apart, dim=2).double().sum(dim=1)
@@ -162,10 +160,6 @@ def layer_of(layout: Any, column: int) -> Any:
             return layer
         column -= layer.channels
     raise IndexError(column)
-
-
-def drawn_at(resolution: int, layer: Any) -> bool:
-    return bool(layer.kind == "conv" and layer.resolution == resolution)
 
 
 def spread(columns: Any, count: int) -> Any:

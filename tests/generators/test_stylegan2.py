@@ -348,30 +348,30 @@ def test_a_synthesis_goes_on_from_its_prefix(generator: StyleGAN2) -> None:
     style = generator.affine(random(3, generator.rows, generator.config.w_dim))
     with torch.no_grad():
         whole = generator.synthesis(style)
-        for size in [4 << i for i in range(len(generator.config.channels))]:
-            prefix = generator.prefix(style, size)
+        for layer in generator.layout:
+            prefix = generator.prefix(style, layer)
             torch.testing.assert_close(generator.synthesis(style, start=prefix), whole)
             # the blocks write over activations, not over the prefix
             torch.testing.assert_close(generator.synthesis(style, start=prefix), whole)
-            if size > 4:
-                skip = generator.synthesis(style, resolution=size // 2)
+            if layer.resolution > 4:
+                skip = generator.synthesis(style, resolution=layer.resolution // 2)
                 assert prefix.image is not None
                 torch.testing.assert_close(prefix.image, skip)
 
 
 def test_a_repeated_prefix_serves_styles_that_differ_behind_it(tiny: StyleGAN2) -> None:
     style = tiny.affine(random(2, tiny.rows, tiny.config.w_dim))
-    changed = style.clone()
-    last = tiny.layout.columns(lambda layer: layer.resolution == tiny.resolution)
-    changed[:, last] += 1
-    both = torch.cat([style, changed])
-    prefix = tiny.prefix(style, tiny.resolution).repeat(2)
-    torch.testing.assert_close(tiny.synthesis(both, start=prefix), tiny.synthesis(both))
+    both = style.repeat(2, 1)
+    # one layer after the other, from the last: every prefix must be in front of what has changed
+    for layer in reversed(tiny.layout.layers):
+        both[2:, tiny.layout.columns(lambda each, layer=layer: each == layer)] += 1
+        prefix = tiny.prefix(style, layer).repeat(2)
+        torch.testing.assert_close(tiny.synthesis(both, start=prefix), tiny.synthesis(both))
 
 
 def test_a_prefix_that_does_not_fit_is_explained(tiny: StyleGAN2) -> None:
     style = tiny.affine(random(2, tiny.rows, tiny.config.w_dim))
     with pytest.raises(ArgumentError, match="repeat it"):
-        tiny.synthesis(style[:1], start=tiny.prefix(style, 8))
+        tiny.synthesis(style[:1], start=tiny.prefix(style, tiny.layout.layers[3]))
     with pytest.raises(ArgumentError, match="already is at 16 pixels"):
-        tiny.synthesis(style, resolution=4, start=tiny.prefix(style, 16))
+        tiny.synthesis(style, resolution=4, start=tiny.prefix(style, tiny.layout.layers[-1]))

@@ -12,8 +12,10 @@ its mean is known tightly enough. Measured once per generator and CLIP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from operator import eq
 from typing import Any, Literal
 
 import torch
@@ -232,18 +234,20 @@ def _scan(
     on_step: OnStep | None,
     on_scan: Callable[[Scan], None] | None,
 ) -> None:
-    """The exact measurement, a piece of work for every resolution and group of images."""
+    """The exact measurement, a piece of work for every layer and group of images."""
     resolution = _resolution(generator, embedder, config)
     groups = torch.arange(len(styles)).split(config.group)
     whole = int(_measurable(generator, resolution, config).sum()) * len(styles)
-    pieces = [(size, group) for size in _sizes(resolution) for group in groups]
-    for number, (size, group) in enumerate(pieces):
+    layers = [layer for layer in generator.layout if _is_measured(layer, resolution, config)]
+    pieces = [(layer, group) for layer in layers for group in groups]
+    for number, (layer, group) in enumerate(pieces):
         if number < scan.chunks:
             continue
-        columns = _measurable(generator, resolution, config, size)
+        columns = generator.layout.columns(partial(eq, layer))
         columns &= ~known(scan, config.cosine, len(styles))
         if bool(columns.any()):
-            prefix = generator.prefix(styles[group], size)
+            # what lies in front of the layer is the same however its channels are moved
+            prefix = generator.prefix(styles[group], layer)
             for part in columns.nonzero().flatten().split(max(1, config.batch // (2 * len(group)))):
                 apart = _pushed_apart(
                     generator, embedder, styles[group], prefix, part, mean, std, config, resolution
@@ -370,21 +374,13 @@ def _resolution(generator: Generator, embedder: Embedder, config: RelevanceConfi
     return enough_resolution(generator, embedder)
 
 
-def _sizes(resolution: int) -> Iterator[int]:
-    """4, 8, ... ``resolution``."""
-    return (1 << power for power in range(2, resolution.bit_length()))
+def _measurable(generator: Generator, resolution: int, config: RelevanceConfig) -> Tensor:
+    """Boolean [S]: the columns that are measured."""
+    return generator.layout.columns(lambda layer: _is_measured(layer, resolution, config))
 
 
-def _measurable(
-    generator: Generator, resolution: int, config: RelevanceConfig, size: int | None = None
-) -> Tensor:
-    """Boolean [S]: the columns that are measured, of the block of ``size`` or of all."""
-
-    def wanted(layer: StyleLayer) -> bool:
-        drawn = layer.resolution <= resolution if size is None else layer.resolution == size
-        return drawn and (config.rgb or layer.kind == "conv")
-
-    return generator.layout.columns(wanted)
+def _is_measured(layer: StyleLayer, resolution: int, config: RelevanceConfig) -> bool:
+    return layer.resolution <= resolution and (config.rgb or layer.kind == "conv")
 
 
 def _average_images(scan: Scan) -> float:

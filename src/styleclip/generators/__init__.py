@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from styleclip.latents import StyleLayout
+from styleclip.latents import StyleLayer, StyleLayout
 
 __all__ = ["Generator", "Noise", "Prefix", "chunk_size"]
 
@@ -18,9 +18,10 @@ Noise = Literal["const", "none", "random"] | Sequence[Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """A synthesis stopped in front of the block of ``resolution`` pixels.
+    """A synthesis stopped in front of the block of ``resolution`` pixels, or within it.
 
-    ``x`` [B,C,h,w]: activations; ``image`` [B,3,h,w]: the skip image so far, None at the start.
+    ``x`` [B,C,h,w]: activations, of ``resolution`` pixels once the block's first convolution, which
+    doubles them, is done. ``image`` [B,3,h,w]: the skip image so far, None at the start.
     """
 
     resolution: int
@@ -56,7 +57,7 @@ class Generator(Protocol):
         generator: torch.Generator | None = None,
         start: Prefix | None = None,
     ) -> Tensor: ...
-    def prefix(self, style: Tensor, resolution: int, noise: Noise = "const") -> Prefix: ...
+    def prefix(self, style: Tensor, layer: StyleLayer, noise: Noise = "const") -> Prefix: ...
 
 
 def chunk_size(resolution: int) -> int:

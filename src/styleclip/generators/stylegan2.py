@@ -191,12 +191,20 @@ class StyleGAN2(nn.Module):
         assert image is not None
         return image
 
-    def prefix(self, style: Tensor, resolution: int, noise: Noise = "const") -> Prefix:
-        """What a synthesis of ``style`` [B,S] has in hand in front of the block of ``resolution``.
+    def prefix(self, style: Tensor, layer: StyleLayer, noise: Noise = "const") -> Prefix:
+        """What a synthesis of ``style`` [B,S] has in hand in front of a convolution.
 
-        Its ``image`` is the skip image of half that size. Nothing is in front of 4 pixels.
+        Its ``image`` is the skip image of half the layer's size. In front of a toRGB layer it stops
+        before the convolution that the layer reads; nothing is in front of 4 pixels.
         """
-        return self._run(style, noise, None, None, self._block_of(resolution))
+        number = self._block_of(layer.resolution)
+        before = self._run(style, noise, None, None, number)
+        up, first = list(self._blocks())[number].up, 3 * number - 1
+        if up is None or layer == self.layout.layers[first]:
+            return before
+        noises = self._noises(noise, style, None)
+        x = up(before.x, self.layout.split(style)[first], noises[2 * number - 1])
+        return Prefix(layer.resolution, x, before.image)
 
     def _run(
         self,
@@ -362,9 +370,13 @@ class SynthesisBlock(nn.Module):
         styles: Sequence[Tensor],
         noises: Sequence[Tensor | None],
     ) -> tuple[Tensor, Tensor]:
-        """Activations and skip image of the block before -> this one's; one style a layer."""
+        """Activations and skip image of the block before -> this one's; one style a layer.
+
+        Activations that have this block's size already went through its first convolution.
+        """
         *conv_styles, rgb_style = styles
         for layer, style, noise in zip(self.convs(), conv_styles, noises, strict=True):
-            x = layer(x, style, noise)
+            if not (layer.up and x.shape[-1] == self.resolution):
+                x = layer(x, style, noise)
         rgb = self.rgb(x, rgb_style)
         return x, rgb if image is None else rgb.add_(upsample_image(image))

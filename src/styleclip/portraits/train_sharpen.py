@@ -108,6 +108,8 @@ def train_sharpen(
         large = laplacian_l2(drawn, wanted).mean()
         return laplacian_l1(drawn, wanted).mean() + recipe.detail_weight * large
 
+    last_block = next(la for la in generator.layout if la.resolution == generator.resolution)
+
     def one_step(step: int) -> dict[str, float]:
         random = step_generator(recipe.seed, step)
         index = torch.randint(len(renders.portraits), (recipe.batch,), generator=random)
@@ -116,7 +118,7 @@ def train_sharpen(
         with torch.autocast(device.type, torch.bfloat16):
             w = encoder.single_w(images).float()
             style = generator.affine(w[:, None] + (shared + rows).to(device))
-            before = generator.prefix(style, generator.resolution, noise="none")
+            before = generator.prefix(style, last_block, noise="none")
             redrawn = generator.synthesis(style, noise="none", start=before).float()
         assert before.image is not None
         skip = before.image.float()
