@@ -163,14 +163,17 @@ def _pyramid_encoder(weights: Weights, method: face_encoders.Method | None) -> P
     contents, source = weights.contents, weights.path
     config = face_encoders.encoder_config(contents, source, method)
     network = _empty(PyramidEncoder, config, source)
-    state_dict = keymap.convert(
-        face_encoders.unwrap_encoder(contents),
-        face_encoders.encoder_rules(config),
-        network.state_dict(),
-        source=source,
-        dropped=face_encoders.encoder_dropped(contents),
+    return _filled(
+        network,
+        keymap.convert(
+            face_encoders.unwrap_encoder(contents),
+            face_encoders.encoder_rules(config),
+            network.state_dict(),
+            source=source,
+            dropped=face_encoders.encoder_dropped(contents),
+        ),
+        source,
     )
-    return _filled(network, state_dict, source)
 
 
 def _arcface(weights: Weights) -> ArcFace:
@@ -178,10 +181,10 @@ def _arcface(weights: Weights) -> ArcFace:
     config = face_encoders.identity_config(contents, source)
     network = _empty(ArcFace, config, source)
     table, dropped = face_encoders.identity_rules(config), face_encoders.DROPPED
-    state_dict = keymap.convert(
-        contents, table, network.state_dict(), source=source, dropped=dropped
+    ours = network.state_dict()
+    return _filled(
+        network, keymap.convert(contents, table, ours, source=source, dropped=dropped), source
     )
-    return _filled(network, state_dict, source)
 
 
 def _refuse_others(weights: Weights, expected: str) -> None:
@@ -203,7 +206,8 @@ def _native(
         config = read_config(values)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{weights.path} has an unusable config: {error}") from error
-    return _filled(_empty(build, config, weights.path), state_dict, weights.path)
+    network = _empty(build, config, weights.path)
+    return _filled(network, state_dict, weights.path)
 
 
 def _empty(build: Callable[[C], N], config: C, source: Path) -> N:
@@ -219,6 +223,7 @@ def _empty(build: Callable[[C], N], config: C, source: Path) -> N:
 
 def _filled(network: N, state_dict: Mapping[str, Tensor], source: Path) -> N:
     keymap.fill(network, state_dict, source)
+    del state_dict  # so that each weight is held once while their memory is put in another order
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.eval().requires_grad_(False)
     return network
