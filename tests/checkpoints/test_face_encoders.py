@@ -248,6 +248,15 @@ def test_the_generator_in_the_file_is_read_too(tmp_path: Path) -> None:
         assert tensors_hash(generator.state_dict()) == tensors_hash(usual.state_dict())
 
 
+def test_the_generator_in_a_mappers_file_is_read_too(tmp_path: Path) -> None:
+    contents, mean = with_decoder(rows=8)
+    state = {k: t for k, t in contents["state_dict"].items() if k.startswith("decoder.")}
+    state["mapper.mapping.mapping.1.weight"] = torch.zeros(SMALL_W, SMALL_W)
+    path = saved({"state_dict": state, "latent_avg": mean, "opts": {}}, tmp_path)
+    usual = load_generator(VECTORS / "stylegan2-rosinality.pt")
+    assert tensors_hash(load_generator(path).state_dict()) == tensors_hash(usual.state_dict())
+
+
 def test_heads_beyond_the_generators_rows_are_left_out(tmp_path: Path) -> None:
     usual = hash_of(encoder_file(), tmp_path)
     contents, _ = with_decoder(rows=10)
@@ -380,8 +389,11 @@ def test_other_types_of_encoders_and_other_files_are_refused(tmp_path: Path) -> 
         load_encoder(path)
     with pytest.raises(CheckpointError, match=r"not a StyleGAN2 but ArcFace \(load_identity"):
         load_generator(path)
+    path = saved(with_decoder(rows=8)[0], tmp_path)
+    with pytest.raises(CheckpointError, match=r"not an identity network but e4e or pSp \("):
+        load_identity(path)
     path = saved(encoder_file(), tmp_path)
-    with pytest.raises(CheckpointError, match="not an identity network but e4e or pSp"):
+    with pytest.raises(CheckpointError, match=r"e4e or pSp without its generator"):
         load_identity(path)
     with pytest.raises(CheckpointError, match=r"e4e or pSp without its generator .load_encoder"):
         load_generator(path)

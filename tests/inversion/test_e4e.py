@@ -106,4 +106,4 @@ def test_impossible_encoders_are_refused() -> None:
         ({"base": "last"}, "got 'last'"),
     ):
         with pytest.raises(ArgumentError, match=message):
-            replace(CONFIG, **changes)  # type: ignore[arg-type]
+            replace(CONFIG, **changes)

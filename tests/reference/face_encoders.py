@@ -31,8 +31,8 @@ def listed() -> dict[str, dict[str, list[int]]]:
 
 def listed_images(which: str) -> Tensor:
     drawn = listed()["images"][which]
-    random = torch.Generator().manual_seed(drawn["seed"])  # type: ignore[call-overload]
-    return torch.rand(drawn["shape"], generator=random) * 2 - 1  # type: ignore[call-overload]
+    random = torch.Generator().manual_seed(drawn["seed"])
+    return torch.rand(drawn["shape"], generator=random) * 2 - 1
 
 
 def weights(name: str, shape: tuple[int, ...]) -> Tensor:

@@ -4,8 +4,9 @@
   e4e, pSp .pt   {"state_dict": {"encoder.body...": ..., "decoder.conv1...": ...}, "latent_avg": w,
                   "opts": how it was trained}
 All architecture follows from shapes but one thing: the entries of e4e and of pSp are the same, and
-only ``opts.encoder_type`` says whether rows are offsets from row 0. Evidence: ArcFace and e4e at
-1024 pixels agree with reference outputs; everything else was tried on files that this project made.
+only ``opts.encoder_type`` says whether rows are offsets from row 0. Evidence: e4e at 1024 pixels
+and ArcFace agree with reference outputs (that ArcFace lacks output_layer.4's weight and bias, which
+the public file has); everything else was tried only on files that this project wrote.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def what(contents: Mapping[str, Any]) -> str | None:
     if recognises_identity(contents):
         return "ArcFace (load_identity reads it)"
     if recognises_encoder(contents):
-        return "e4e or pSp without its generator (load_encoder reads it)"
+        without = "" if decoder(contents) else " without its generator"
+        return f"e4e or pSp{without} (load_encoder reads it)"
     return None
 
 
