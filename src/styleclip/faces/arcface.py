@@ -3,8 +3,7 @@
   [B,3,H,W] in [-1,1] -> 256 px -> rows 35:223, columns 32:220 -> 112 px -> trunk -> [B,512]
 The R of StyleCLIP's identity loss (eq. 2), with the crop of its code, which is where FFHQ's
 alignment puts a face. Unit vectors; similarity = cosine. It means nothing off faces. Evidence: on
-crops IR-SE50 agrees with a reference output; where they are taken follows what the code is known to
-do.
+crops IR-SE50 agrees with a reference output; where they lie is known from the code's text alone.
 """
 
 from __future__ import annotations
