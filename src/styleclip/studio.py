@@ -65,6 +65,7 @@ from styleclip.editing.relevance import (
 from styleclip.editing.strength import StrengthConfig, fit_strength, fits_by_itself
 from styleclip.errors import ArgumentError, CheckpointError, PromptError
 from styleclip.generators.stylegan2 import StyleGAN2
+from styleclip.inversion.e4e import PyramidEncoder
 from styleclip.inversion.encoder import Encoder
 from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.prompts import PromptPair, parse_prompt
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from styleclip.clip.embedder import ClipEmbedder
     from styleclip.editing.mapper import Mapper
     from styleclip.editing.text_mapper import TextMapper
+    from styleclip.faces.arcface import ArcFace
     from styleclip.faces.identity import IdentityNetwork
 
 Ways = Relevance | Literal["instant"]  # how a direction knows what channels do
@@ -127,7 +129,7 @@ class Studio:
         return load_clip(self.model.file(CLIP)).to(self.device)
 
     @cached_property
-    def encoder(self) -> Encoder | None:
+    def encoder(self) -> Encoder | PyramidEncoder | None:
         """Image -> w_plus in one pass; None if the model has none."""
         if not (self.model.folder / ENCODER).exists():
             return None
@@ -158,7 +160,7 @@ class Studio:
         return self.load_mapper(self.model.file(MAPPER))
 
     @cached_property
-    def identity(self) -> IdentityNetwork:
+    def identity(self) -> IdentityNetwork | ArcFace:
         """Whose face it is: images -> unit vectors. Raises ``CheckpointError`` if it has none."""
         return load_identity(self.model.file(IDENTITY)).to(self.device)
 

@@ -21,7 +21,7 @@ from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
 from styleclip.errors import ArgumentError, NonFiniteError, PromptError
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.prompts import PromptPair
-from tests.reference.networks import random_generator
+from tests.reference.networks import random_arcface, random_generator
 
 WIDTH, EMBEDDING = 6, 7
 CONFIG = TrainingConfig(steps=12, batch=4, goal=1.5, first=1.0, check_every=4)
@@ -212,6 +212,22 @@ def test_the_first_loss_of_the_paper_preset_is_the_paper_s(network: str) -> None
     assert figures.keys() == wanted.keys()
     for name, value in wanted.items():
         assert figures[name] == pytest.approx(float(value), rel=1e-4, abs=1e-7), name
+
+
+def test_mappers_take_arcface_as_their_identity_network(
+    generator: StyleGAN2, latent_map: LatentMap, latents: Tensor
+) -> None:
+    seen: list[dict[str, float]] = []
+    config = replace(CONFIG, steps=2, identity_weight=0.3)
+    train(
+        generator, latent_map, latents, config=config, identity=random_arcface(),
+        on_step=lambda step, steps, terms: seen.append(dict(terms)),
+    )  # fmt: skip
+    assert all(0 < terms["identity"] < 0.6 for terms in seen)
+    free = train(generator, latent_map, latents, config=replace(config, identity_weight=0.0))
+    held = train(generator, latent_map, latents, config=config, identity=random_arcface())
+    steps = [mapper.edit(latents, Projection(), RED).w_plus_step for mapper in (free, held)]
+    assert not torch.equal(*steps)  # its gradient reaches the mapper
 
 
 def test_what_cannot_be_trained_or_applied(

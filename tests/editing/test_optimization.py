@@ -28,7 +28,7 @@ from styleclip.losses import directional_distance, target_distance, text_directi
 from styleclip.prompts import PromptPair
 from tests.reference import optimization as reference
 from tests.reference import stylegan2 as reference_network
-from tests.reference.networks import VECTORS, expected, random_generator
+from tests.reference.networks import VECTORS, expected, random_arcface, random_generator
 
 Space = Literal["w_plus", "style"]
 SPACES: tuple[Space, ...] = ("w_plus", "style")
@@ -387,6 +387,18 @@ def test_identity_holds_the_face(small: StyleGAN2) -> None:
         faces = identity(small.synthesis(edit.apply(small, start)))
         moved[weight] = float((1 - (faces * source).sum(dim=1)).mean())
         assert ("identity" in terms_seen[0]) == (weight > 0)
+    assert moved[20.0] < 0.5 * moved[0.0]
+
+
+def test_arcface_holds_the_face_too(small: StyleGAN2) -> None:
+    identity, start = random_arcface(), latents(small, 2)
+    source = identity(small.synthesis(small.affine(start)))
+    moved = {}
+    for weight in (0.0, 20.0):
+        config = replace(OptimizationConfig(), steps=15, identity_weight=weight)
+        edit = optimize(small, LinearEmbedder(16), start, PROMPT, config, None, identity)
+        faces = identity(small.synthesis(edit.apply(small, start)))
+        moved[weight] = float((1 - (faces * source).sum(dim=1)).mean())
     assert moved[20.0] < 0.5 * moved[0.0]
 
 

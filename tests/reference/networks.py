@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from styleclip.faces.arcface import ArcFace, ArcFaceConfig
+from styleclip.faces.irse import TrunkConfig
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -33,3 +35,24 @@ def random_generator(config: StyleGAN2Config, seed: int = 0) -> StyleGAN2:
         else:
             tensor.copy_(drawn)
     return generator
+
+
+def random_arcface(seed: int = 0) -> ArcFace:
+    """A narrow ArcFace that reads 32 pixels, every entry drawn."""
+    trunk = TrunkConfig((4, 6, 8, 10), (1, 2, 1, 1), squeeze=2)
+    network = ArcFace(ArcFaceConfig(32, 12, trunk=trunk)).eval().requires_grad_(False)
+    fill_randomly(network, seed)
+    return network
+
+
+def fill_randomly(network: nn.Module, seed: int = 0) -> None:
+    """Draw every entry: matrices at unit gain, variances above zero, the rest about 0 or 1."""
+    random = torch.Generator().manual_seed(seed)
+    for name, tensor in network.state_dict().items():
+        drawn = torch.randn(tensor.shape, generator=random)
+        if tensor.ndim > 1 and name != "average":
+            tensor.copy_(drawn / tensor[0].numel() ** 0.5)
+        elif name.endswith("variance"):
+            tensor.copy_(1 + 0.3 * drawn.abs())
+        else:
+            tensor.copy_(0.1 * drawn + name.endswith("weight"))

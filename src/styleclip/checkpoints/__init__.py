@@ -2,7 +2,8 @@
 
   load_generator(path) -> StyleGAN2      native, rosinality or NVIDIA weights, told by their keys
   load_clip(path)      -> ClipEmbedder   a transformers folder, or OpenAI's state dict
-  load_encoder(path)   -> Encoder        native
+  load_encoder(path)   -> Encoder        native; PyramidEncoder of e4e and pSp
+  load_identity(path)  -> IdentityNetwork        native; ArcFace of the public IR-SE50
   load_edit(path)      -> SavedEdit      native
   load_bank(path)      -> Bank           native
   load_mapper(path)    -> SavedMapper    native, or of the official StyleCLIP code

@@ -2,13 +2,16 @@
 
   load_generator(path) -> StyleGAN2        native, rosinality or NVIDIA weights
   load_clip(path)      -> ClipEmbedder     a transformers folder, or OpenAI's state dict
-  load_encoder, load_latent_map, load_reader, load_identity          native
+  load_encoder(path)   -> Encoder or PyramidEncoder        native, e4e or pSp
+  load_identity(path)  -> IdentityNetwork or ArcFace       native, or the public IR-SE50
+  load_latent_map, load_reader                             native
 Networks come back in eval mode, float32, on the CPU, with gradients off for their weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 
 from styleclip.checkpoints import (
     clip_openai,
+    face_encoders,
     keymap,
     registry,
     stylegan2_nvidia,
@@ -26,9 +30,11 @@ from styleclip.checkpoints.files import Weights, first_line, read_weights
 from styleclip.checkpoints.native import is_native, parse_network, save_network
 from styleclip.editing.latent_map import LatentMap
 from styleclip.errors import CheckpointError
+from styleclip.faces.arcface import ArcFace, ArcFaceConfig
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
 from styleclip.faces.reader import Reader, ReaderConfig
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from styleclip.inversion.e4e import PyramidConfig, PyramidEncoder
 from styleclip.inversion.encoder import Encoder, EncoderConfig
 
 if TYPE_CHECKING:
@@ -40,6 +46,7 @@ C = TypeVar("C")
 N = TypeVar("N", bound=nn.Module)
 
 KIND = "stylegan2"
+PYRAMID_KIND, ARCFACE_KIND = "pyramid-encoder", "arcface"
 MEAN_W_SAMPLES = 10_000  # for files without the mean w; StyleCLIP's own scripts draw 4,096
 
 # a key that gives away what a file is, when it is not a generator
@@ -56,9 +63,11 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
 
     ``clamp`` is NVIDIA's ``conv_clamp``, which the tensors do not hold (networks trained with
     float16 layers have 256); without it the file's metadata is asked, then nothing is clamped. The
-    other layouts do not use it. Raises ``CheckpointError``.
+    other layouts do not use it. Files of e4e and pSp carry a generator, which is read too. Raises
+    ``CheckpointError``.
     """
     weights = read_weights(_inside_model(path, registry.GENERATOR))
+    weights = replace(weights, contents=face_encoders.decoder(weights.contents) or weights.contents)
     if is_native(weights):
         config, state_dict = _native_generator(weights)
     elif stylegan2_nvidia.recognises(weights.contents):
@@ -110,12 +119,21 @@ def load_latent_map(path: str | Path) -> LatentMap:
     return LatentMap(*(tensors[name] for name in wanted))
 
 
-def load_encoder(path: str | Path) -> Encoder:
-    """An image -> w_plus encoder from a native file, a model folder or a built-in name.
+def load_encoder(
+    path: str | Path, method: face_encoders.Method | None = None
+) -> Encoder | PyramidEncoder:
+    """An image -> w_plus encoder: native, a file of e4e or pSp, a model folder, a built-in name.
 
-    Only files that this project wrote are read so far. Raises ``CheckpointError``.
+    ``method``, "e4e" or "psp", is needed for files of theirs that carry no ``opts``. Raises
+    ``CheckpointError``.
     """
-    return _native(path, registry.ENCODER, "encoder", EncoderConfig.from_dict, Encoder)
+    weights = read_weights(_inside_model(path, registry.ENCODER))
+    if weights.metadata.get("kind") == PYRAMID_KIND:
+        return _native(weights, PYRAMID_KIND, PyramidConfig.from_dict, PyramidEncoder)
+    if face_encoders.recognises_encoder(weights.contents):
+        return _pyramid_encoder(weights, method)
+    _refuse_others(weights, "an encoder")
+    return _native(weights, "encoder", EncoderConfig.from_dict, Encoder)
 
 
 def load_reader(path: str | Path) -> Reader:
@@ -123,33 +141,90 @@ def load_reader(path: str | Path) -> Reader:
 
     Raises ``CheckpointError``.
     """
-    return _native(path, registry.READER, "reader", ReaderConfig.from_dict, Reader)
+    weights = read_weights(_inside_model(path, registry.READER))
+    return _native(weights, "reader", ReaderConfig.from_dict, Reader)
 
 
-def load_identity(path: str | Path) -> IdentityNetwork:
-    """The identity network of a native file, a model folder or a built-in name.
+def load_identity(path: str | Path) -> IdentityNetwork | ArcFace:
+    """An identity network: native, the public IR-SE50, a model folder or a built-in name.
 
     Raises ``CheckpointError``.
     """
-    return _native(path, registry.IDENTITY, "identity", IdentityConfig.from_dict, IdentityNetwork)
+    weights = read_weights(_inside_model(path, registry.IDENTITY))
+    if weights.metadata.get("kind") == ARCFACE_KIND:
+        return _native(weights, ARCFACE_KIND, ArcFaceConfig.from_dict, ArcFace)
+    if face_encoders.recognises_identity(weights.contents):
+        return _arcface(weights)
+    _refuse_others(weights, "an identity network")
+    return _native(weights, "identity", IdentityConfig.from_dict, IdentityNetwork)
+
+
+def _pyramid_encoder(weights: Weights, method: face_encoders.Method | None) -> PyramidEncoder:
+    contents, source = weights.contents, weights.path
+    config = face_encoders.encoder_config(contents, source, method)
+    network = _empty(PyramidEncoder, config, source)
+    return _filled(
+        network,
+        keymap.convert(
+            face_encoders.unwrap_encoder(contents),
+            face_encoders.encoder_rules(config),
+            network.state_dict(),
+            source=source,
+            dropped=face_encoders.encoder_dropped(contents),
+        ),
+        source,
+    )
+
+
+def _arcface(weights: Weights) -> ArcFace:
+    contents, source = weights.contents, weights.path
+    config = face_encoders.identity_config(contents, source)
+    network = _empty(ArcFace, config, source)
+    table, dropped = face_encoders.identity_rules(config), face_encoders.DROPPED
+    ours = network.state_dict()
+    return _filled(
+        network, keymap.convert(contents, table, ours, source=source, dropped=dropped), source
+    )
+
+
+def _refuse_others(weights: Weights, expected: str) -> None:
+    """Say which of the networks of faces a file is, where another was asked for."""
+    found = face_encoders.what(weights.contents)
+    if found is not None and not is_native(weights):
+        raise CheckpointError(f"{weights.path} is not {expected} but {found}")
 
 
 def _native(
-    path: str | Path,
-    part: str,
+    weights: Weights,
     kind: str,
     read_config: Callable[[dict[str, Any]], C],
     build: Callable[[C], N],
 ) -> N:
     """A network that this project wrote: its config, the network, its tensors."""
-    location = _inside_model(path, part)
-    _, values, state_dict = parse_network(read_weights(location), kind)
+    _, values, state_dict = parse_network(weights, kind)
     try:
         config = read_config(values)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{location} has an unusable config: {error}") from error
-    network = build(config)
-    keymap.fill(network, state_dict, location)
+        raise CheckpointError(f"{weights.path} has an unusable config: {error}") from error
+    network = _empty(build, config, weights.path)
+    return _filled(network, state_dict, weights.path)
+
+
+def _empty(build: Callable[[C], N], config: C, source: Path) -> N:
+    """The network without memory for its weights, to be filled."""
+    try:
+        with torch.device("meta"):
+            return build(config)
+    except (RuntimeError, OverflowError) as error:
+        raise CheckpointError(
+            f"{source} describes a network of impossible size ({first_line(error)}): it is damaged"
+        ) from error
+
+
+def _filled(network: N, state_dict: Mapping[str, Tensor], source: Path) -> N:
+    keymap.fill(network, state_dict, source)
+    del state_dict  # so that each weight is held once while their memory is put in another order
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.eval().requires_grad_(False)
     return network
 
@@ -270,6 +345,7 @@ def _number(text: str, name: str, source: Path) -> float | None:
 
 
 def _unknown(weights: Weights) -> CheckpointError:
+    _refuse_others(weights, "a StyleGAN2")
     hints = [hint for key, hint in OTHER_LAYOUTS.items() if key in weights.contents]
     if hints:
         return CheckpointError(f"{weights.path} is not a StyleGAN2 but {hints[0]}")

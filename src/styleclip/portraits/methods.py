@@ -60,9 +60,11 @@ from styleclip.editing.relevance import (
 from styleclip.editing.strength import StrengthConfig, fit_strength, fits_by_itself
 from styleclip.evaluation.prompts import JudgedPrompt
 from styleclip.evaluation.protocol import Pictures, Row
+from styleclip.faces.arcface import ArcFace
 from styleclip.faces.identity import IdentityNetwork
 from styleclip.faces.reader import Reader
 from styleclip.generators.stylegan2 import StyleGAN2
+from styleclip.inversion.e4e import PyramidEncoder
 from styleclip.inversion.encoder import Encoder
 from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.portraits.world import PortraitsWorld
@@ -85,9 +87,9 @@ class Parts:
     model: Model
     generator: StyleGAN2
     embedder: ClipEmbedder
-    encoder: Encoder | None
+    encoder: Encoder | PyramidEncoder | None
     reader: Reader
-    identity: IdentityNetwork | None
+    identity: IdentityNetwork | ArcFace | None
     device: torch.device
 
 

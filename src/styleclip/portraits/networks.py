@@ -19,6 +19,7 @@ from torch import Tensor
 from styleclip.clip.embedder import ClipEmbedder
 from styleclip.evaluation.figures import auc, cramers_v, kid
 from styleclip.evaluation.protocol import as_file, draw, features, reader_width
+from styleclip.faces.arcface import ArcFace
 from styleclip.faces.identity import IdentityNetwork
 from styleclip.faces.reader import Reader
 from styleclip.generators.stylegan2 import StyleGAN2
@@ -202,7 +203,7 @@ def encoder_figures(
     }
 
 
-def identity_figures(identity: IdentityNetwork, persons: int, size: int) -> Figures:
+def identity_figures(identity: IdentityNetwork | ArcFace, persons: int, size: int) -> Figures:
     """Verification on persons that no training saw: AUC of cosines, same against different."""
     first = EVALUATION_SEED
     looks = range(first, first + persons * LOOKS)
