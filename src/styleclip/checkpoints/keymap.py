@@ -49,13 +49,15 @@ def convert(
     source: str | Path,
     dropped: Mapping[str, Tensor | None] | None = None,
     defaults: Mapping[str, Tensor] | None = None,
+    consume: bool = False,
 ) -> dict[str, Tensor]:
     """Foreign tensors -> our state dict, floats as float32.
 
     ``network`` is our state dict on any device (meta will do), for names and shapes. ``dropped``
     has patterns of foreign keys that we do not need, each with the value (up to a factor) that it
     must have, or None. ``defaults`` are values of our entries that the foreign file may lack.
-    ``source`` names the file in errors.
+    ``source`` names the file in errors. ``consume`` takes each tensor out of ``foreign`` (a dict)
+    as it is used, so that a network is not in memory twice.
     """
     _check_table(rules, network)
     defaults = defaults or {}
@@ -78,6 +80,8 @@ def convert(
             )
         else:
             converted.update(_forward(rule, value, network))
+            if consume:
+                del value, foreign[rule.theirs]  # type: ignore[attr-defined]
     used = {rule.theirs for rule in rules}
     for key in foreign:
         if key in used:

@@ -35,7 +35,7 @@ from styleclip.checkpoints.pickle_machine import (
 )
 from styleclip.errors import CheckpointError
 
-__all__ = ["CALLS", "Finished", "Forbidden", "Global", "Malformed", "Record", "read_plain"]
+__all__ = ["ADVICE", "CALLS", "Finished", "Forbidden", "Global", "Malformed", "Record", "read_plain"]
 
 ADVICE = "download it again, or check that it is the file you meant"
 MOST_DEPTH = 100  # containers within containers
