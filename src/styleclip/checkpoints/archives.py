@@ -18,7 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from styleclip.checkpoints.pickle_machine import Blob, Forbidden, Malformed, Record, Source, parse
+from styleclip.checkpoints.pickle_machine import (
+    Blob,
+    Forbidden,
+    Malformed,
+    Record,
+    Source,
+    Unsuitable,
+    parse,
+)
 from styleclip.checkpoints.pickles import (
     CALLS,
     Place,
@@ -27,16 +35,11 @@ from styleclip.checkpoints.pickles import (
     StoredTensor,
     storage_type,
 )
-from styleclip.errors import CheckpointError
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 MOST_ENTRIES = 200_000  # of an archive, and of tensors in modules
 MOST_MODULES_DEEP = 60
-
-
-class NotTorch(Malformed):
-    """An archive of something else."""
 
 
 # --- zip archives -------------------------------------------------------------
@@ -47,12 +50,12 @@ def zip_tree(source: Source) -> Any:
     entries = _entries(source)
     pickles = [name for name in entries if PurePosixPath(name).name == "data.pkl"]
     if len(pickles) != 1:
-        raise NotTorch("it is a zip archive but not a torch file")
+        raise Unsuitable("it is a zip archive but not a torch file")
     root = pickles[0].removesuffix("data.pkl")
     order = entries.get(root + "byteorder")
     if order and _content(source, order, 16) != b"little":
-        raise CheckpointError(
-            "it was written on a computer of the other byte order: save it again on this one"
+        raise Unsuitable(
+            "it was written on a computer of the other byte order; save it again on one of this kind"
         )
     storages: dict[str, Storage] = {}
 
@@ -102,7 +105,7 @@ def _place(source: Source, entries: dict[str, zipfile.ZipInfo], name: str) -> Pl
     flags, name_size, extra_size = struct.unpack("<H", header[6:8])[0], *struct.unpack(
         "<HH", header[26:30]
     )
-    if flags & 1:
+    if (flags | entry.flag_bits) & 1:
         raise Malformed("it has an encrypted entry")
     start = entry.header_offset + 30 + name_size + extra_size
     source.window(start, entry.file_size)
@@ -146,8 +149,8 @@ def stream_tree(source: Source) -> Any:
     if not isinstance(system, dict):
         raise Malformed("it does not say what system it was written on")
     if system.get("little_endian") is not True:
-        raise CheckpointError(
-            "it was written on a computer of the other byte order: save it again on this one"
+        raise Unsuitable(
+            "it was written on a computer of the other byte order; save it again on one of this kind"
         )
     storages: dict[str, Storage] = {}
     places: dict[str, Place] = {}

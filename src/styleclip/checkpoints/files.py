@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from styleclip.checkpoints import archives
-from styleclip.checkpoints.pickle_machine import Record, Source
+from styleclip.checkpoints.pickle_machine import Record, Source, Unsuitable
 from styleclip.checkpoints.pickles import ADVICE, Finished, first_line, guarded, opened
 from styleclip.errors import CheckpointError
 
@@ -118,20 +118,9 @@ def _read_safetensors(path: Path, keep: Keep | None) -> Weights:
 def _read_torch(path: Path, keep: Keep | None, zipped: bool) -> Weights:
     with opened(path) as (stream, size), guarded(path, "torch file"):
         source = Source(stream, 0, size)
-        try:
-            tree = archives.zip_tree(source) if zipped else archives.stream_tree(source)
-            contents, settings = _by_name(tree, keep)
-            return Weights(path, Finished(size).value(contents), settings=settings)
-        except archives.NotTorch as error:
-            raise CheckpointError(f"{path} is a zip archive but not a torch file: {ADVICE}") from error
-        except _OfAnotherKind as error:
-            raise CheckpointError(
-                f"{path} holds a {error}, expected a dict of tensors by name: {ADVICE}"
-            ) from error
-
-
-class _OfAnotherKind(Exception):
-    """What the file holds instead."""
+        tree = archives.zip_tree(source) if zipped else archives.stream_tree(source)
+        contents, settings = _by_name(tree, keep)
+        return Weights(path, Finished(size).value(contents), settings=settings)
 
 
 def _by_name(tree: Any, keep: Keep | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -142,7 +131,7 @@ def _by_name(tree: Any, keep: Keep | None) -> tuple[dict[str, Any], dict[str, An
     if isinstance(tree, tuple) and len(tree) == 3 and all(map(archives.find_module, tree)):
         tree = dict(zip(("G", "D", "Gs"), tree, strict=True))  # as NVIDIA's TensorFlow code wrote
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise _OfAnotherKind(str(tree)[:100] if isinstance(tree, Record) else _name_of(tree))
+        raise Unsuitable(f"it holds a {_name_of(tree)}, expected a dict of tensors by name; {ADVICE}")
     contents, settings = {}, {}
     for key, value in _chosen(tree, keep).items():
         module = archives.find_module(value)
@@ -162,9 +151,10 @@ def _chosen(entries: dict[str, Any], keep: Keep | None) -> dict[str, Any]:
 
 
 def _name_of(tree: Any) -> str:
-    return {"StoredTensor": "Tensor", "StoredArray": "numpy array"}.get(
-        type(tree).__name__, type(tree).__name__
-    )
+    if isinstance(tree, Record):
+        return str(tree)[:100]
+    found = type(tree).__name__
+    return {"StoredTensor": "Tensor", "StoredArray": "numpy array"}.get(found, found)
 
 
 def _guess(head: bytes) -> str:

@@ -20,6 +20,7 @@ EAGER = 256  # byte strings up to this length are read at once
 MOST_INSTRUCTIONS = 2_000_000  # the largest public checkpoints have some 100,000
 LONGEST_LINE = 4096
 LONGEST_INTEGER = 1024  # bytes
+LONGEST_NUMBER = 1024  # digits
 
 # A record of these would be as inert as any, but a file of weights that names them is an attack, and
 # who meets one should be told. What keeps it from running is that nothing is ever called.
@@ -48,6 +49,10 @@ class Malformed(ValueError):
 
 class Forbidden(Malformed):
     """The file asks for something that no file of weights needs."""
+
+
+class Unsuitable(Malformed):
+    """The file is whole, but of a kind that is not readable here; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -268,6 +273,9 @@ class _Machine:
         found = Global(module, name)
         if module.partition(".")[0] in FORBIDDEN and (module, name) not in HARMLESS:
             raise Forbidden(f"it names {found}, which no weights need")
+        last = name.rpartition(".")[2]
+        if last != name and not last[:1].isupper() and not module.startswith("__torch__"):
+            raise Forbidden(f"it names a method, {found}, which no weights need")
         return found
 
     def call(self, what: Any, args: Any, kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -323,6 +331,8 @@ class _Machine:
         self.push(self.memo[index])
 
     def put(self, index: int) -> None:
+        if index < 0:
+            raise Malformed("it refers to something that is not there")
         self.memo[index] = self.top()
 
     def refer(self) -> None:
@@ -360,7 +370,7 @@ class _Machine:
 
     def integer_line(self) -> None:
         text = self.line()
-        self.push({"00": False, "01": True}.get(text) if text in ("00", "01") else int(text))
+        self.push({"00": False, "01": True}[text] if text in ("00", "01") else _whole(text))
 
     def quoted(self) -> None:
         text = self.line()
@@ -411,7 +421,7 @@ INSTRUCTIONS: dict[int, Callable[[_Machine], Any]] = {
         "J": lambda m: m.push(m.number("i")),
         "K": lambda m: m.push(m.byte()),
         "M": lambda m: m.push(m.number("H")),
-        "L": lambda m: m.push(int(m.line().removesuffix("L"))),
+        "L": lambda m: m.push(_whole(m.line().removesuffix("L"))),
         "\x8a": lambda m: m.integer(m.byte()),
         "\x8b": lambda m: m.integer(m.number("i")),
         "F": lambda m: m.push(float(m.line())),
@@ -468,6 +478,12 @@ INSTRUCTIONS: dict[int, Callable[[_Machine], Any]] = {
         "Q": _Machine.refer,
     }.items()
 }
+
+
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise Malformed("it has an integer of absurd length")
+    return int(text)
 
 
 def _key(value: Any) -> Any:

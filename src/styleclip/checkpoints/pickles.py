@@ -31,6 +31,7 @@ from styleclip.checkpoints.pickle_machine import (
     Malformed,
     Record,
     Source,
+    Unsuitable,
     parse,
 )
 from styleclip.errors import CheckpointError
@@ -88,6 +89,8 @@ def guarded(path: Path, kind: str) -> Iterator[None]:
             f"{path} was not read, and nothing in it was run, because {first_line(error)}: do not "
             "use this file, it looks like an attack"
         ) from error
+    except Unsuitable as error:
+        raise CheckpointError(f"{path} cannot be read: {first_line(error)}") from error
     except Exception as error:  # damaged bytes fail in many ways (KeyError, struct.error, ...)
         raise CheckpointError(
             f"{path} is a damaged or incomplete {kind} ({first_line(error)}): {ADVICE}"
@@ -371,6 +374,7 @@ class Finished:
         self.views_left = VIEWS * size + (1 << 16)
         self.done: dict[int, tuple[Any, Any, int]] = {}  # id: (tree, value, how many it holds)
         self.under_way: set[int] = set()
+        self.nested: dict[int, Storage] = {}  # by the id of its blob, which the tree holds
 
     def value(self, tree: Any) -> Any:
         """The finished value of ``tree``. Raises ``Malformed``."""
@@ -445,17 +449,28 @@ class Finished:
     def _blob(self, blob: Blob) -> bytes:
         return self._read(Place(blob.source, blob.start, blob.size)).numpy().tobytes()
 
-    def _storage(self, storage: Storage | Blob) -> Tensor:
+    def _storage(self, storage: Storage) -> Tensor:
         """The bytes of a storage [bytes], which its tensors share."""
         known = self.done.get(id(storage))
-        if known is None:
-            content = self._read(_found(storage).find())
-            self.done[id(storage)] = known = (storage, content, 1)
-        content = known[1]
-        return content if isinstance(content, Tensor) else torch.frombuffer(content, dtype=torch.uint8)
+        if known is not None:
+            content: Tensor = known[1]
+            return content
+        content = self._read(storage.find())
+        self.done[id(storage)] = (storage, content, 1)
+        return content
+
+    def _found(self, storage: Storage | Blob) -> Storage:
+        """A storage in a nested torch file is described in there."""
+        if isinstance(storage, Storage):
+            return storage
+        from styleclip.checkpoints.archives import nested_storage
+
+        if id(storage) not in self.nested:
+            self.nested[id(storage)] = nested_storage(storage)
+        return self.nested[id(storage)]
 
     def _tensor(self, tensor: StoredTensor) -> Tensor:
-        storage = _found(tensor.storage)
+        storage = self._found(tensor.storage)
         dtype = tensor.dtype or storage.dtype
         if dtype is None:
             raise Malformed("it holds a tensor that does not say what its numbers are")
@@ -493,15 +508,6 @@ class Finished:
             return np.empty(array.shape, kind)
         values = raw.view(kind).reshape(array.shape, order="F" if array.fortran else "C")
         return values if kind.isnative else values.astype(kind.newbyteorder("="))
-
-
-def _found(storage: Storage | Blob) -> Storage:
-    """A storage in a nested torch file is described in there."""
-    if isinstance(storage, Storage):
-        return storage
-    from styleclip.checkpoints.archives import nested_storage
-
-    return nested_storage(storage)
 
 
 def _sizes(values: Any) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ OLDEST_VERSION = 4
 
 def recognises(contents: Mapping[str, Any]) -> bool:
     """Whether these are the contents of such a file, of StyleGAN2 or of what came before."""
-    state = contents.get(NETWORK)
+    state = contents.get(NETWORK, contents)
     return isinstance(state, Mapping) and any(
         str(key).startswith(("synthesis/", "mapping/", "dlatent_avg", "lod")) for key in state
     )
@@ -43,20 +43,21 @@ def recognises(contents: Mapping[str, Any]) -> bool:
 
 def clamp_of(settings: Mapping[str, Any], source: str | Path) -> float | None:
     """``conv_clamp``, None where there is none; ``CheckpointError`` for another kind of network."""
-    version = settings.get(f"{NETWORK}.version")
+    settings = {key.removeprefix(f"{NETWORK}."): value for key, value in settings.items()}
+    version = settings.get("version")
     if isinstance(version, int) and version < OLDEST_VERSION:
         raise CheckpointError(
             f"{source} is a network of TensorFlow code older than StyleGAN2 (version {version}): "
             "take one of StyleGAN2"
         )
     for name, expected in SETTINGS.items():
-        value = settings.get(f"{NETWORK}.static_kwargs.{name}", expected)
+        value = settings.get(f"static_kwargs.{name}", expected)
         if value is not None and value != expected:
             raise CheckpointError(
                 f"{source} is a StyleGAN2 with {name} = {value!r}, and only {expected!r} is "
                 "readable: take a network of config F's settings"
             )
-    clamp = settings.get(f"{NETWORK}.static_kwargs.conv_clamp")
+    clamp = settings.get("static_kwargs.conv_clamp")
     if clamp is None:
         return None
     if isinstance(clamp, bool) or not isinstance(clamp, (int, float)) or not 0 < clamp < math.inf:
@@ -69,7 +70,7 @@ def as_pytorch(contents: Mapping[str, Any], source: str | Path) -> dict[str, Ten
 
     Raises ``CheckpointError`` for other networks, as of StyleGAN or progressive growing.
     """
-    state = contents[NETWORK]
+    state = contents.get(NETWORK, contents)
     older = [key for key in state if "_lod" in key or "AdaIN" in key or "StyleMod" in key]
     if older or "synthesis/4x4/Const/const" not in state:
         shown = ", ".join(older[:1] or list(state)[:1])
