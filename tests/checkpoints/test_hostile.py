@@ -20,14 +20,15 @@ from styleclip.errors import CheckpointError
 from tests.checkpoints import hostile
 from tests.reference.networks import VECTORS
 
-NAMES = sorted(hostile.corpus(Path("canary")))
-INERT = sorted(hostile.inert(Path("canary")))
+CORPUS = hostile.corpus(Path("canary"))  # in the working directory
+INERT = hostile.inert(Path("canary"))
 SAMPLES = hostile.samples()
 
 
 @pytest.fixture
 def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Exists as soon as something ran."""
+    monkeypatch.chdir(tmp_path)
     canary = tmp_path / "canary"
     monkeypatch.setattr(os, "system", lambda *_: canary.touch())
     return canary
@@ -44,10 +45,11 @@ def refused(read: Callable[[Path], Any], file: Path) -> str:
     return message
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_hostile_file_is_refused_in_one_sentence(name: str, tmp_path: Path, canary: Path) -> None:
+@pytest.mark.parametrize("name", CORPUS)
+@pytest.mark.usefixtures("canary")
+def test_a_hostile_file_is_refused_in_one_sentence(name: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
-    file.write_bytes(hostile.corpus(canary)[name])
+    file.write_bytes(CORPUS[name])
     refused(read_weights, file)
     refused(load_generator, file)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file"]
@@ -56,7 +58,7 @@ def test_a_hostile_file_is_refused_in_one_sentence(name: str, tmp_path: Path, ca
 @pytest.mark.parametrize("name", INERT)
 def test_what_is_unknown_stays_inert(name: str, tmp_path: Path, canary: Path) -> None:
     file = tmp_path / "file"
-    file.write_bytes(hostile.inert(canary)[name])
+    file.write_bytes(INERT[name])
     read_weights(file)
     read_plain(file)
     for load in (load_generator, load_clip, load_mapper):
@@ -64,8 +66,8 @@ def test_what_is_unknown_stays_inert(name: str, tmp_path: Path, canary: Path) ->
     assert not canary.exists()
 
 
-def test_an_attack_is_called_one(tmp_path: Path, canary: Path) -> None:
-    (tmp_path / "file").write_bytes(hostile.corpus(canary)["os.system"])
+def test_an_attack_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(CORPUS["os.system"])
     assert refused(read_weights, tmp_path / "file").endswith(
         "was not read, and nothing in it was run, because it names os.system, which no weights "
         "need: do not use this file, it looks like an attack"
@@ -73,7 +75,7 @@ def test_an_attack_is_called_one(tmp_path: Path, canary: Path) -> None:
 
 
 LIMITED = """
-import json, os, resource, sys, time
+import encodings.cp437, json, os, resource, sys, time  # the codec of zip archives
 from pathlib import Path
 import torch
 import styleclip.checkpoints as checkpoints
@@ -87,13 +89,16 @@ for each in sorted(folder.glob("good-*")):  # what is imported late, is imported
             read(each)
         except CheckpointError:
             pass
-events = []
+os.chdir(folder.parent)
+events, head = [], b""
 def watch(event, args):
     started = event in {"exec", "compile", "import", "os.system", "os.exec", "os.posix_spawn",
                         "os.fork", "subprocess.Popen", "socket.connect", "pickle.find_class",
                         "os.mkdir", "os.remove", "os.rename", "marshal.loads", "ctypes.dlopen"}
     written = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
-    if started or written:
+    # numpy parses a header as a literal, which compiles but does not execute
+    literal = event == "compile" and head.startswith(b"\\x93NUMPY")
+    if (started or written) and not literal:
         events.append(f"{event} {str(args)[:200]}")
 sys.addaudithook(watch)
 memory = Path("/proc/self/statm")
@@ -102,6 +107,7 @@ if memory.exists():  # elsewhere there is no telling what is used already
     resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30),) * 2)
 slowest, outcomes = 0.0, {}
 for each in sorted(folder.glob("bad-*")):
+    head = each.read_bytes()[:6]
     for read in (checkpoints.read_weights, read_plain):
         started = time.process_time()
         try:
@@ -121,11 +127,9 @@ print(json.dumps({"outcomes": outcomes, "slowest": slowest, "events": events, "p
 @pytest.mark.slow
 def test_time_and_memory_are_bounded_and_nothing_is_started(tmp_path: Path) -> None:
     """A gigabyte above what was used before; every event that Python reports is watched."""
-    canary = tmp_path / "canary"
     folder = tmp_path / "files"
     folder.mkdir()
-    bad = hostile.corpus(canary) | hostile.inert(canary)
-    for i, content in enumerate(bad.values()):
+    for i, content in enumerate((CORPUS | INERT).values()):
         (folder / f"bad-{i:03}").write_bytes(content)
     for name, content in SAMPLES.items():
         (folder / f"good-{name}").write_bytes(content)
@@ -133,9 +137,9 @@ def test_time_and_memory_are_bounded_and_nothing_is_started(tmp_path: Path) -> N
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=300)
     result = json.loads(done.stdout.splitlines()[-1])
     assert set(result["outcomes"]) <= {"refused", "read"}, result["outcomes"]
-    assert result["events"] == []
-    assert not canary.exists()
-    # a bound against waiting for ever, not a measurement: two million instructions take seconds
+    assert result["events"] == [], "\n".join(e[:90] for e in result["events"])
+    assert [each.name for each in tmp_path.iterdir()] == ["files"]
+    # a bound against waiting for ever, not a measurement: a million instructions take seconds
     assert result["slowest"] < 60
 
 
