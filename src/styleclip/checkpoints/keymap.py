@@ -159,13 +159,22 @@ def their_shape(rule: Rule, network: Mapping[str, Tensor]) -> tuple[int, ...]:
 def _forward(rule: Rule, value: Tensor, network: Mapping[str, Tensor]) -> dict[str, Tensor]:
     value = value.float() if value.is_floating_point() else value
     value = value.t() if rule.transpose else value
-    value = value * rule.scale if rule.scale != 1.0 else value
     parts = value.chunk(len(rule.names)) if len(rule.names) > 1 else (value,)
-    return {
+    converted = {}
+    for name, part in zip(rule.names, parts, strict=True):
         # a copy of its own: nothing of ours shares memory with the file or with another entry
-        name: part.reshape(network[name].shape).clone(memory_format=torch.contiguous_format)
-        for name, part in zip(rule.names, parts, strict=True)
-    }
+        layout = _layout(network[name])
+        ours = part.reshape(network[name].shape).clone(memory_format=layout)
+        converted[name] = ours.mul_(rule.scale) if rule.scale != 1.0 else ours
+    return converted
+
+
+def _layout(tensor: Tensor) -> torch.memory_format:
+    """How the network lays this entry out, so that it is not copied once more."""
+    if tensor.is_contiguous():
+        return torch.contiguous_format
+    is_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_last else torch.contiguous_format
 
 
 def _is_proportional(value: Any, expected: Tensor | None) -> bool:

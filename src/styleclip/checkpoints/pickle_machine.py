@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 EAGER = 256  # byte strings up to this length are read at once
-MOST_INSTRUCTIONS = 1_000_000  # the largest public checkpoints have some 100,000
+MOST_INSTRUCTIONS = 1_000_000  # public checkpoints have far fewer than 100,000
 LONGEST_LINE = 4096
 LONGEST_INTEGER = 1024  # bytes
 LONGEST_NUMBER = 1024  # digits
