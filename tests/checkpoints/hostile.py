@@ -227,8 +227,7 @@ def _nested(canary: Path) -> dict[str, bytes]:
         "nested nothing": b"",
         "nested half": storage_bytes(torch.arange(3.0))[:-5],
     }
-    files = {key: entry(tensor(number(0), shape, stride, content)) for key, content in inner.items()}
-    return files
+    return {key: entry(tensor(number(0), shape, stride, content)) for key, content in inner.items()}
 
 
 def _arrays() -> dict[str, bytes]:
@@ -331,7 +330,8 @@ def _tensors() -> dict[str, bytes]:
 def _archives(canary: Path) -> dict[str, bytes]:
     good = {"x/data.pkl": entry(stored_tensor()), "x/data/0": bytes(12), "x/byteorder": b"little"}
     outside = {
-        "zip: above": "x/../../canary", "zip: absolute": f"/{canary.name}", "zip: drive": "C:\\canary",
+        "zip: above": "x/../../canary", "zip: absolute": f"/{canary.name}",
+        "zip: drive": "C:\\canary",
         "zip: backslashes": "x\\..\\..\\canary", "zip: share": "\\\\server\\canary",
     }  # fmt: skip
     files = {key: archive(good | {path: b"owned"}) for key, path in outside.items()}

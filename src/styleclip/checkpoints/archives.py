@@ -20,14 +20,14 @@ from typing import Any
 
 from styleclip.checkpoints.pickle_machine import (
     Blob,
-    Forbidden,
-    Malformed,
+    ForbiddenError,
+    MalformedError,
     Record,
     Source,
-    Unsuitable,
+    UnsuitableError,
     parse,
 )
-from styleclip.checkpoints.pickles import (
+from styleclip.checkpoints.stored import (
     CALLS,
     Place,
     Storage,
@@ -46,23 +46,23 @@ MOST_MODULES_DEEP = 60
 
 
 def zip_tree(source: Source) -> Any:
-    """The tree of a zip archive of torch. Raises ``Malformed`` or what damaged bytes raise."""
+    """The tree of a zip archive of torch. Raises ``MalformedError`` or what damaged bytes raise."""
     entries = _entries(source)
     pickles = [name for name in entries if PurePosixPath(name).name == "data.pkl"]
     if len(pickles) != 1:
-        raise Unsuitable("it is a zip archive but not a torch file")
+        raise UnsuitableError("it is a zip archive but not a torch file")
     root = pickles[0].removesuffix("data.pkl")
     order = entries.get(root + "byteorder")
     if order and _content(source, order, 16) != b"little":
-        raise Unsuitable(
-            "it was written on a computer of the other byte order; save it again on one of this kind"
+        raise UnsuitableError(
+            "it was written on a computer of the other byte order; save it again on this one"
         )
     storages: dict[str, Storage] = {}
 
     def persistent(identity: Any) -> Storage:
         kind, what, key, count = _identity(identity, 4)
         if kind != "storage":
-            raise Malformed("it refers to something that is not a storage")
+            raise MalformedError("it refers to something that is not a storage")
         if key not in storages:
             dtype = storage_type(what)
             storages[key] = Storage(
@@ -72,7 +72,7 @@ def zip_tree(source: Source) -> Any:
 
     place = _place(source, entries, pickles[0])
     if place.checksum is not None and _checksum(place) != place.checksum:
-        raise Malformed("Bad CRC-32 of data.pkl")
+        raise MalformedError("Bad CRC-32 of data.pkl")
     return parse(source.window(place.start, place.size), CALLS, persistent)
 
 
@@ -80,15 +80,15 @@ def _entries(source: Source) -> dict[str, zipfile.ZipInfo]:
     with zipfile.ZipFile(source.stream) as archive:
         listed = archive.infolist()
     if len(listed) > MOST_ENTRIES:
-        raise Malformed(f"it has more than {MOST_ENTRIES} entries")
+        raise MalformedError(f"it has more than {MOST_ENTRIES} entries")
     for entry in listed:
         name = entry.orig_filename
         paths = PurePosixPath(name), PureWindowsPath(name)
         if any(path.is_absolute() or path.drive or ".." in path.parts for path in paths):
-            raise Forbidden("it has an entry that points out of the archive")
+            raise ForbiddenError("it has an entry that points out of the archive")
     entries = {entry.filename: entry for entry in listed}
     if len(entries) != len(listed):
-        raise Malformed("it has several entries of one name")
+        raise MalformedError("it has several entries of one name")
     return entries
 
 
@@ -96,17 +96,18 @@ def _place(source: Source, entries: dict[str, zipfile.ZipInfo], name: str) -> Pl
     """Where the bytes of an entry lie, behind its own header."""
     entry = entries.get(name)
     if entry is None:
-        raise Malformed(f"it has no entry {name[:80]}")
+        raise MalformedError(f"it has no entry {name[:80]}")
     if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-        raise Malformed("it has a compressed entry, which torch never writes")
+        raise MalformedError("it has a compressed entry, which torch never writes")
     header = source.window(entry.header_offset, 30).read(30)
     if not header.startswith(b"PK\x03\x04"):
-        raise Malformed("it has an entry without a header")
-    flags, name_size, extra_size = struct.unpack("<H", header[6:8])[0], *struct.unpack(
-        "<HH", header[26:30]
+        raise MalformedError("it has an entry without a header")
+    flags, name_size, extra_size = (
+        struct.unpack("<H", header[6:8])[0],
+        *struct.unpack("<HH", header[26:30]),
     )
     if (flags | entry.flag_bits) & 1:
-        raise Malformed("it has an encrypted entry")
+        raise MalformedError("it has an encrypted entry")
     start = entry.header_offset + 30 + name_size + extra_size
     source.window(start, entry.file_size)
     # torch can be told to write no checksums, which reads as 0
@@ -128,10 +129,10 @@ def _checksum(place: Place) -> int:
 def _identity(identity: Any, size: int) -> tuple[Any, Any, str, int]:
     """What a pickle calls a storage: ("storage", class, key, device, count, ...)."""
     if not isinstance(identity, tuple) or len(identity) < size:
-        raise Malformed("it refers to something that is not a storage")
+        raise MalformedError("it refers to something that is not a storage")
     kind, what, key, _, count = identity[:5]
     if not isinstance(key, str) or type(count) is not int or count < 0 or len(key) > 200:
-        raise Malformed("it refers to a storage in an unknown way")
+        raise MalformedError("it refers to a storage in an unknown way")
     return kind, what, key, count
 
 
@@ -144,13 +145,13 @@ def stream_tree(source: Source) -> Any:
     if type(first) is not int or first != MAGIC:
         return first
     if parse(source, {}) != PROTOCOL:
-        raise Malformed("it is of an unknown version of torch")
+        raise MalformedError("it is of an unknown version of torch")
     system = parse(source, {})
     if not isinstance(system, dict):
-        raise Malformed("it does not say what system it was written on")
+        raise MalformedError("it does not say what system it was written on")
     if system.get("little_endian") is not True:
-        raise Unsuitable(
-            "it was written on a computer of the other byte order; save it again on one of this kind"
+        raise UnsuitableError(
+            "it was written on a computer of the other byte order; save it again on this one"
         )
     storages: dict[str, Storage] = {}
     places: dict[str, Place] = {}
@@ -158,25 +159,25 @@ def stream_tree(source: Source) -> Any:
     def persistent(identity: Any) -> Storage:
         kind, what, key, count = _identity(identity, 5)
         if kind != "storage" or any(each is not None for each in identity[5:]):
-            raise Malformed("it refers to something that is not a storage")
+            raise MalformedError("it refers to something that is not a storage")
         dtype = storage_type(what)
         return storages.setdefault(key, Storage(dtype, count, lambda: places[key]))
 
     tree = parse(source, CALLS, persistent)
     keys = parse(source, {})
     if not isinstance(keys, list) or len(keys) > MOST_ENTRIES:
-        raise Malformed("it has no list of its storages")
+        raise MalformedError("it has no list of its storages")
     for key in keys:
         storage = storages.get(key) if isinstance(key, str) else None
         if storage is None or key in places:
-            raise Malformed("it lists a storage that it does not use")
+            raise MalformedError("it lists a storage that it does not use")
         count = struct.unpack("<q", source.read(8))[0]
         if count != storage.count:
-            raise Malformed("it holds a storage of another size than it says")
+            raise MalformedError("it holds a storage of another size than it says")
         size = count * (storage.dtype.itemsize if storage.dtype else 1)
         places[key] = Place(source, source.skip(size), size)
     if len(places) != len(storages):
-        raise Malformed("it ends too early")
+        raise MalformedError("it ends too early")
     return tree
 
 
@@ -184,7 +185,7 @@ def nested_storage(blob: Blob) -> Storage:
     """The storage in a torch file that is a byte string of a pickle (torch.storage)."""
     storage = stream_tree(blob.open())
     if not isinstance(storage, Storage):
-        raise Malformed("it holds a nested file that is not one storage")
+        raise MalformedError("it holds a nested file that is not one storage")
     return storage
 
 
@@ -218,14 +219,14 @@ def find_module(tree: Any) -> Module | None:
         elif isinstance(value, (str, int, float, bool, type(None))):
             module.settings[name] = value
         if len(module.tensors) + len(module.settings) > MOST_ENTRIES:
-            raise Malformed(f"it has a network of more than {MOST_ENTRIES} entries")
+            raise MalformedError(f"it has a network of more than {MOST_ENTRIES} entries")
     return module
 
 
 def _walk(tree: Record, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
     """Tensors, and the settings that are numbers or text, by their dotted names."""
     if depth > MOST_MODULES_DEEP:
-        raise Malformed(f"it has modules nested more than {MOST_MODULES_DEEP} deep")
+        raise MalformedError(f"it has modules nested more than {MOST_MODULES_DEEP} deep")
     state = _state(tree)
     if _is_tensorflow(tree):
         yield from _tensorflow(state, prefix, depth)
@@ -240,11 +241,11 @@ def _walk(tree: Record, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
     for part in () if torchscript else PARTS:
         entries = state[part]
         if not isinstance(entries, dict):
-            raise Malformed("it has a module without parts")
+            raise MalformedError("it has a module without parts")
         for key, value in entries.items():
             if part == "_modules" and value is not None:
                 if not _is_module(value):
-                    raise Malformed(f"it has a module {prefix}{key} of an unknown kind"[:200])
+                    raise MalformedError(f"it has a module {prefix}{key} of an unknown kind"[:200])
                 yield from _walk(value, f"{prefix}{key}.", depth + 1)
             elif value is not None and not (
                 part == "_buffers" and isinstance(left_out, (set, frozenset)) and key in left_out
@@ -255,7 +256,7 @@ def _walk(tree: Record, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
 def _settings(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and name.endswith("kwargs"):
         if depth > MOST_MODULES_DEEP:
-            raise Malformed(f"it has settings nested more than {MOST_MODULES_DEEP} deep")
+            raise MalformedError(f"it has settings nested more than {MOST_MODULES_DEEP} deep")
         for key, each in value.items():
             yield from _settings(f"{name}.{key}", each, depth + 1)
     else:
@@ -268,12 +269,12 @@ def _tensorflow(state: dict[Any, Any], prefix: str, depth: int) -> Iterator[tupl
     yield from _settings(f"{prefix}static_kwargs", state.get("static_kwargs"), depth)
     variables, components = state.get("variables"), state.get("components", {})
     if not isinstance(variables, list) or not isinstance(components, dict):
-        raise Malformed("it has a TensorFlow network without variables")
+        raise MalformedError("it has a TensorFlow network without variables")
     for name, value in variables:
         yield f"{prefix}{name}", value
     for name, component in components.items():
         if not _is_module(component):
-            raise Malformed("it has a TensorFlow network of an unknown kind")
+            raise MalformedError("it has a TensorFlow network of an unknown kind")
         yield from _walk(component, f"{prefix}{name}/", depth + 1)
 
 
@@ -306,5 +307,5 @@ def _persistent(tree: Record) -> dict[Any, Any] | None:
     if tree.what.name != "_reconstruct_persistent_obj":
         return None
     if len(tree.args) != 1 or not isinstance(tree.args[0], dict):
-        raise Malformed("it has a persistent object without its description")
+        raise MalformedError("it has a persistent object without its description")
     return tree.args[0]

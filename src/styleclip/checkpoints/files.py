@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from styleclip.checkpoints import archives
-from styleclip.checkpoints.pickle_machine import Record, Source, Unsuitable
-from styleclip.checkpoints.pickles import ADVICE, Finished, first_line, guarded, opened
+from styleclip.checkpoints.finished import ADVICE, Finished, guarded, opened
+from styleclip.checkpoints.finished import first_line as first_line  # most of the room uses it
+from styleclip.checkpoints.pickle_machine import Record, Source, UnsuitableError
 from styleclip.errors import CheckpointError
 
 Keep = Callable[[list[str]], Collection[str]]
@@ -43,7 +44,7 @@ class Weights:
 
 
 def read_weights(path: str | Path, keep: Keep | None = None) -> Weights:
-    """Read a file of weights to the CPU, whatever its name: safetensors, torch, TorchScript, NVIDIA.
+    """Read a file of weights to the CPU, whatever its name: safetensors, torch, or NVIDIA's.
 
     Tensors have the file's precision and memory of their own. A TorchScript archive and a pickled
     module become a flat {dotted name: tensor}; what they could compute is not looked at. Objects of
@@ -131,8 +132,11 @@ def _by_name(tree: Any, keep: Keep | None) -> tuple[dict[str, Any], dict[str, An
     if isinstance(tree, tuple) and len(tree) == 3 and all(map(archives.find_module, tree)):
         tree = dict(zip(("G", "D", "Gs"), tree, strict=True))  # as NVIDIA's TensorFlow code wrote
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise Unsuitable(f"it holds a {_name_of(tree)}, expected a dict of tensors by name; {ADVICE}")
-    contents, settings = {}, {}
+        raise UnsuitableError(
+            f"it holds a {_name_of(tree)}, expected a dict of tensors by name; {ADVICE}"
+        )
+    contents: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for key, value in _chosen(tree, keep).items():
         module = archives.find_module(value)
         if module is None:

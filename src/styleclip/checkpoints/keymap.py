@@ -81,7 +81,7 @@ def convert(
         else:
             converted.update(_forward(rule, value, network))
             if consume:
-                del value, foreign[rule.theirs]  # type: ignore[attr-defined]
+                del value, foreign[rule.theirs]
     used = {rule.theirs for rule in rules}
     for key in foreign:
         if key in used:

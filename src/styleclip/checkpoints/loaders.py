@@ -259,7 +259,7 @@ def _taken(weights: Weights, unwrap: Callable[[dict[str, Any]], dict[str, Any]])
 
 
 def _convert(
-    foreign: dict[str, object],
+    foreign: dict[str, Any],
     table: list[keymap.Rule],
     config: StyleGAN2Config,
     dropped: Mapping[str, Tensor | None],

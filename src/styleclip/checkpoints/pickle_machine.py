@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -22,36 +23,38 @@ LONGEST_LINE = 4096
 LONGEST_INTEGER = 1024  # bytes
 LONGEST_NUMBER = 1024  # digits
 
-# A record of these would be as inert as any, but a file of weights that names them is an attack, and
-# who meets one should be told. What keeps it from running is that nothing is ever called.
-FORBIDDEN = frozenset(
-    "os posix nt posixpath ntpath subprocess sys shutil socket importlib runpy operator pickle "
-    "_pickle pickletools marshal ctypes types code codeop pty commands popen2 webbrowser builtins "
-    "__builtin__ __builtins__ __main__.os _io io tempfile signal threading _thread multiprocessing "
-    "asyncio http urllib requests ftplib smtplib telnetlib pdb bdb trace timeit cProfile profile "
-    "pip setuptools distutils site sqlite3 zipimport pkgutil pydoc doctest inspect gc atexit "
-    "linecache imp test unittest".split()
-)
+# A record of these would be as inert as any, but a file of weights that names them is an attack,
+# and who meets one should be told. What keeps it from running is that nothing is ever called.
+FORBIDDEN = frozenset({
+    "os", "posix", "nt", "posixpath", "ntpath", "subprocess", "sys", "shutil", "socket",
+    "importlib", "runpy", "operator", "pickle", "_pickle", "pickletools", "marshal", "ctypes",
+    "types", "code", "codeop", "pty", "commands", "popen2", "webbrowser", "builtins",
+    "__builtin__", "__builtins__", "_io", "io", "tempfile", "signal", "threading", "_thread",
+    "multiprocessing", "asyncio", "http", "urllib", "requests", "ftplib", "smtplib",
+    "telnetlib", "pdb", "bdb", "trace", "timeit", "cProfile", "profile", "pip", "setuptools",
+    "distutils", "site", "sqlite3", "zipimport", "pkgutil", "pydoc", "doctest", "inspect", "gc",
+    "atexit", "linecache", "imp", "test", "unittest",
+})  # fmt: skip
 # what is harmless in the modules above, and met in files of weights
-HARMLESS = frozenset(
-    (module, name)
-    for module in ("builtins", "__builtin__")
-    for name in "object set frozenset list dict tuple int long float complex bool str unicode bytes "
-    "bytearray slice range xrange NoneType Ellipsis NotImplemented type".split()
-)
+PLAIN = (
+    "object", "set", "frozenset", "list", "dict", "tuple", "int", "long", "float", "complex",
+    "bool", "str", "unicode", "bytes", "bytearray", "slice", "range", "xrange", "NoneType",
+    "Ellipsis", "NotImplemented", "type",
+)  # fmt: skip
+HARMLESS = frozenset((module, name) for module in ("builtins", "__builtin__") for name in PLAIN)
 
 Calls = Mapping[tuple[str, str], Callable[..., Any]]
 
 
-class Malformed(ValueError):
+class MalformedError(ValueError):
     """The bytes are not what they should be: damage, or something this reader does not know."""
 
 
-class Forbidden(Malformed):
+class ForbiddenError(MalformedError):
     """The file asks for something that no file of weights needs."""
 
 
-class Unsuitable(Malformed):
+class UnsuitableError(MalformedError):
     """The file is whole, but of a kind that is not readable here; the message says what to do."""
 
 
@@ -95,12 +98,12 @@ class Source:
         return cls(io.BytesIO(content), 0, len(content))
 
     def read(self, size: int) -> bytes:
-        """The next ``size`` bytes; ``Malformed`` where there are fewer."""
+        """The next ``size`` bytes; ``MalformedError`` where there are fewer."""
         self.need(size)
         self.stream.seek(self.position)
         content = self.stream.read(size)
         if len(content) != size:
-            raise Malformed("it ends too early")
+            raise MalformedError("it ends too early")
         self.position += size
         return content
 
@@ -112,12 +115,12 @@ class Source:
 
     def need(self, size: int) -> None:
         if not 0 <= size <= self.end - self.position:
-            raise Malformed("it ends too early")
+            raise MalformedError("it ends too early")
 
     def window(self, start: int, size: int) -> Source:
         """A part of the same file."""
         if start < 0 or size < 0 or start + size > self.end:
-            raise Malformed("it ends too early")
+            raise MalformedError("it ends too early")
         return Source(self.stream, start, start + size)
 
 
@@ -136,13 +139,11 @@ class Blob:
         return self.open().read(self.size)
 
 
-def parse(
-    source: Source, calls: Calls, persistent: Callable[[Any], Any] | None = None
-) -> Any:
+def parse(source: Source, calls: Calls, persistent: Callable[[Any], Any] | None = None) -> Any:
     """The tree that the pickle at ``source`` describes; ``source`` then stands behind the pickle.
 
     ``calls`` are our functions for the classes and functions that are known, by (module, name).
-    ``persistent`` answers references to what lies outside of the pickle. Raises ``Malformed``; a
+    ``persistent`` answers references to what lies outside of it. Raises ``MalformedError``; a
     damaged pickle may raise other errors as well (``IndexError``, ``struct.error``, ...).
     """
     machine = _Machine(source, calls, persistent)
@@ -153,9 +154,11 @@ def parse(
             return machine.stack.pop()
         instruction = INSTRUCTIONS.get(code)
         if instruction is None:
-            raise Malformed(f"byte {machine.at() - 1} is no pickle instruction that is known here")
+            raise MalformedError(
+                f"byte {machine.at() - 1} is no pickle instruction that is known here"
+            )
         instruction(machine)
-    raise Malformed(f"its pickle has more than {MOST_INSTRUCTIONS} instructions")
+    raise MalformedError(f"its pickle has more than {MOST_INSTRUCTIONS} instructions")
 
 
 class _Mark:
@@ -210,17 +213,18 @@ class _Machine:
         value: int = struct.unpack("<" + form, self.read(struct.calcsize("<" + form)))[0]
         return value
 
-    def line(self) -> str:
-        """Text up to the next end of line."""
-        end = self.ahead.find(b"\n", self.used)
-        if end < 0:
-            self.refill(1)
-            end = self.ahead.find(b"\n")
-        if end < 0 or end - self.used > LONGEST_LINE:
-            raise Malformed("it has a line without an end")
-        text = self.ahead[self.used : end].decode("utf-8")
+    def line(self, most: int = LONGEST_LINE) -> bytes:
+        """What stands before the next end of line."""
+        while (end := self.ahead.find(b"\n", self.used)) < 0:
+            seen, left = len(self.ahead) - self.used, self.source.end - self.at()
+            if seen >= min(left, most + 1):
+                raise MalformedError("it has a line without an end")
+            self.refill(min(left, max(AHEAD, 2 * seen)))
+        content = self.ahead[self.used : end]
+        if len(content) > most:
+            raise MalformedError("it has a line of absurd length")
         self.used = end + 1
-        return text
+        return content
 
     def text(self, form: str) -> str:
         size = self.number(form)
@@ -229,7 +233,7 @@ class _Machine:
 
     def need(self, size: int) -> None:
         if not 0 <= size <= self.source.end - self.at():
-            raise Malformed("it ends too early")
+            raise MalformedError("it ends too early")
 
     def blob(self, form: str) -> bytes | Blob:
         size = self.number(form)
@@ -247,13 +251,13 @@ class _Machine:
     def pop(self) -> Any:
         value = self.stack.pop()
         if value is MARK:
-            raise Malformed("its stack is out of order")
+            raise MalformedError("its stack is out of order")
         return value
 
     def top(self) -> Any:
         value = self.stack[-1]
         if value is MARK:
-            raise Malformed("its stack is out of order")
+            raise MalformedError("its stack is out of order")
         return value
 
     def since_mark(self) -> list[Any]:
@@ -262,27 +266,27 @@ class _Machine:
                 values = self.stack[i + 1 :]
                 del self.stack[i:]
                 return values
-        raise Malformed("its stack is out of order")
+        raise MalformedError("its stack is out of order")
 
     # --- objects ---
 
     def name(self, module: Any, name: Any) -> Global:
         for part in (module, name):
             if not (isinstance(part, str) and 0 < len(part) <= 200 and part.isprintable()):
-                raise Malformed("it names a class in an unreadable way")
+                raise MalformedError("it names a class in an unreadable way")
         found = Global(module, name)
         if module.partition(".")[0] in FORBIDDEN and (module, name) not in HARMLESS:
-            raise Forbidden(f"it names {found}, which no weights need")
+            raise ForbiddenError(f"it names {found}, which no weights need")
         last = name.rpartition(".")[2]
         if last != name and not last[:1].isupper() and not module.startswith("__torch__"):
-            raise Forbidden(f"it names a method, {found}, which no weights need")
+            raise ForbiddenError(f"it names a method, {found}, which no weights need")
         return found
 
     def call(self, what: Any, args: Any, kwargs: Mapping[str, Any] | None = None) -> Any:
         if not isinstance(what, Global):
-            raise Forbidden(f"it calls a {_kind(what)} as if it were a function")
+            raise ForbiddenError(f"it calls a {_kind(what)} as if it were a function")
         if not isinstance(args, tuple):
-            raise Malformed("it calls something without arguments")
+            raise MalformedError("it calls something without arguments")
         if what in (Global("copyreg", "_reconstructor"), Global("copy_reg", "_reconstructor")):
             what, args = args[0], ()
             return self.call(what, args)
@@ -290,7 +294,7 @@ class _Machine:
         if known is None:
             return Record(what, args, items=dict(kwargs or {}))
         if kwargs:
-            raise Malformed(f"it calls {what} with arguments that have names")
+            raise MalformedError(f"it calls {what} with arguments that have names")
         return known(*args)
 
     def build(self, state: Any) -> None:
@@ -300,15 +304,15 @@ class _Machine:
         elif hasattr(target, "build"):
             target.build(state)
         elif not isinstance(target, dict):  # attributes of a dict are dropped
-            raise Malformed(f"it gives attributes to a {_kind(target)}")
+            raise MalformedError(f"it gives attributes to a {_kind(target)}")
 
     def set_items(self, values: list[Any]) -> None:
         target = self.top()
         target = target.items if isinstance(target, Record) else target
         if not isinstance(target, dict):
-            raise Malformed(f"it puts items into a {_kind(target)}")
+            raise MalformedError(f"it puts items into a {_kind(target)}")
         if len(values) % 2:
-            raise Malformed("it has a key without a value")
+            raise MalformedError("it has a key without a value")
         for i in range(0, len(values), 2):
             target[_key(values[i])] = values[i + 1]
 
@@ -316,29 +320,29 @@ class _Machine:
         target = self.top()
         target = target.elements if isinstance(target, Record) else target
         if not isinstance(target, list):
-            raise Malformed(f"it appends to a {_kind(target)}")
+            raise MalformedError(f"it appends to a {_kind(target)}")
         target.extend(values)
 
     def add(self, values: list[Any]) -> None:
         target = self.top()
         if not isinstance(target, set):
-            raise Malformed(f"it adds to a {_kind(target)}")
+            raise MalformedError(f"it adds to a {_kind(target)}")
         target.update(map(_key, values))
 
     def get(self, index: int) -> None:
         if index not in self.memo:
-            raise Malformed("it refers to something that is not there")
+            raise MalformedError("it refers to something that is not there")
         self.push(self.memo[index])
 
     def put(self, index: int) -> None:
         if index < 0:
-            raise Malformed("it refers to something that is not there")
+            raise MalformedError("it refers to something that is not there")
         self.memo[index] = self.top()
 
     def refer(self) -> None:
         identity = self.pop()
         if self.persistent is None:
-            raise Malformed("it refers to data that is not in it")
+            raise MalformedError("it refers to data that is not in it")
         self.push(self.persistent(identity))
 
     def new(self) -> None:
@@ -348,16 +352,20 @@ class _Machine:
     def new_with_names(self) -> None:
         kwargs, args = self.pop(), self.pop()
         if not isinstance(kwargs, dict):
-            raise Malformed("it calls something without arguments")
+            raise MalformedError("it calls something without arguments")
         self.push(self.call(self.pop(), args, kwargs))
 
     def inst(self) -> None:
-        what = self.name(self.line(), self.line())
+        what = self.name_from_lines()
         self.push(self.call(what, tuple(self.since_mark())))
 
     def obj(self) -> None:
         what, *args = self.since_mark()
         self.push(self.call(what, tuple(args)))
+
+    def name_from_lines(self) -> Global:
+        module = self.line().decode("utf-8")
+        return self.name(module, self.line().decode("utf-8"))
 
     def name_from_stack(self) -> None:
         name = self.pop()
@@ -365,18 +373,20 @@ class _Machine:
 
     def integer(self, size: int) -> None:
         if not 0 <= size <= LONGEST_INTEGER:
-            raise Malformed("it has an integer of absurd length")
+            raise MalformedError("it has an integer of absurd length")
         self.push(int.from_bytes(self.read(size), "little", signed=True))
 
     def integer_line(self) -> None:
         text = self.line()
-        self.push({"00": False, "01": True}[text] if text in ("00", "01") else _whole(text))
+        self.push({b"00": False, b"01": True}[text] if text in (b"00", b"01") else _whole(text))
 
     def quoted(self) -> None:
-        text = self.line()
-        if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
-            raise Malformed("it has a text without quotes")
-        self.push(text[1:-1].encode("latin-1").decode("unicode_escape"))
+        text = self.line(self.source.end)
+        if len(text) < 2 or text[0] != text[-1] or text[:1] not in (b"'", b'"'):
+            raise MalformedError("it has a text without quotes")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unknown escapes
+            self.push(text[1:-1].decode("unicode_escape"))
 
     def old_text(self, form: str) -> None:
         size = self.number(form)
@@ -386,7 +396,7 @@ class _Machine:
     def protocol(self) -> None:
         found = self.byte()
         if found > 5:
-            raise Malformed(f"it is a pickle of the unknown protocol {found}")
+            raise MalformedError(f"it is a pickle of the unknown protocol {found}")
 
     def tuple_of(self, size: int) -> None:
         values = [self.pop() for _ in range(size)]
@@ -421,7 +431,7 @@ INSTRUCTIONS: dict[int, Callable[[_Machine], Any]] = {
         "J": lambda m: m.push(m.number("i")),
         "K": lambda m: m.push(m.byte()),
         "M": lambda m: m.push(m.number("H")),
-        "L": lambda m: m.push(_whole(m.line().removesuffix("L"))),
+        "L": lambda m: m.push(_whole(m.line().removesuffix(b"L"))),
         "\x8a": lambda m: m.integer(m.byte()),
         "\x8b": lambda m: m.integer(m.number("i")),
         "F": lambda m: m.push(float(m.line())),
@@ -429,7 +439,7 @@ INSTRUCTIONS: dict[int, Callable[[_Machine], Any]] = {
         "S": _Machine.quoted,
         "T": lambda m: m.old_text("i"),
         "U": lambda m: m.old_text("B"),
-        "V": lambda m: m.push(m.line().encode("latin-1").decode("raw_unicode_escape")),
+        "V": lambda m: m.push(m.line(m.source.end).decode("raw_unicode_escape")),
         "X": lambda m: m.push(m.text("I")),
         "\x8c": lambda m: m.push(m.text("B")),
         "\x8d": lambda m: m.push(m.text("Q")),
@@ -467,7 +477,7 @@ INSTRUCTIONS: dict[int, Callable[[_Machine], Any]] = {
         "r": lambda m: m.put(m.number("I")),
         "\x94": lambda m: m.put(len(m.memo)),
         # objects
-        "c": lambda m: m.push(m.name(m.line(), m.line())),
+        "c": lambda m: m.push(m.name_from_lines()),
         "\x93": _Machine.name_from_stack,
         "R": _Machine.new,
         "\x81": _Machine.new,
@@ -480,9 +490,9 @@ INSTRUCTIONS: dict[int, Callable[[_Machine], Any]] = {
 }
 
 
-def _whole(text: str) -> int:
+def _whole(text: bytes) -> int:
     if len(text) > LONGEST_NUMBER:
-        raise Malformed("it has an integer of absurd length")
+        raise MalformedError("it has an integer of absurd length")
     return int(text)
 
 
@@ -491,14 +501,14 @@ def _key(value: Any) -> Any:
     if isinstance(value, tuple) and len(value) <= 8:
         for each in value:
             if isinstance(each, tuple):
-                raise Malformed("it has a nested tuple for a key")
+                raise MalformedError("it has a nested tuple for a key")
             _key(each)
         return value
     if isinstance(value, (str, bytes, bool, float, type(None), Global)):
         return value
     if isinstance(value, int) and -(1 << 63) <= value < 1 << 64:
         return value
-    raise Malformed(f"it has a {_kind(value)} for a key")
+    raise MalformedError(f"it has a {_kind(value)} for a key")
 
 
 def _kind(value: Any) -> str:

@@ -120,8 +120,8 @@ def _theirs(key: str) -> tuple[str, Change]:
             return name.format(*match.groups()), change
     if match := re.fullmatch(r"synthesis/noise(\d{1,2})", key):
         layer = int(match[1])  # 0 at 4 pixels, then two at each size
-        size, conv = 4 << (layer + 1) // 2, "conv0" if layer % 2 else "conv1"
-        return f"synthesis.b{size}.{conv}.noise_const", lambda v: v[0, 0]
+        conv = "conv0" if layer % 2 else "conv1"
+        return f"synthesis.b{4 << (layer + 1) // 2}.{conv}.noise_const", lambda v: v[0, 0]
     if match := re.fullmatch(r"synthesis/(\d+)x\1/(\w+)/(\w+)", key):
         size, layer_name, part = match.groups()
         if layer_name in CONVOLUTIONS and part in PARTS:
