@@ -86,7 +86,7 @@ def as_pytorch(contents: Mapping[str, Any], source: str | Path) -> dict[str, Ten
         if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
             raise CheckpointError(f"{source} holds {key} that is not an array of numbers")
         try:
-            array = np.ascontiguousarray(change(value), np.float32)
+            array = np.array(change(value), np.float32, order="C")
         except (ValueError, IndexError) as error:
             raise CheckpointError(
                 f"{source} holds {key} of the unusual shape {list(value.shape)}"
