@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import pickle
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from styleclip.checkpoints import file_hash, load_generator, read_weights, tensors_hash
+from styleclip.checkpoints.pickles import Record
 from styleclip.errors import CheckpointError
 from tests.reference.networks import VECTORS
 
@@ -105,28 +107,171 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle_with_classes_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
+def test_a_pickle_with_methods_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
     torch.save(
         {"a": Danger(tmp_path / "ran")}, tmp_path / "x", _use_new_zipfile_serialization=zipped
     )
-    with pytest.raises(CheckpointError, match=r"holds Python objects.*not readable yet"):
+    with pytest.raises(CheckpointError, match=r"nothing in it was run, because it names"):
         read_weights(tmp_path / "x")
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_plain_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(pickle.dumps({"G_ema": Danger(tmp_path / "ran")}))
-    with pytest.raises(CheckpointError, match="not readable yet"):
+    with pytest.raises(CheckpointError, match="it looks like an attack"):
         read_weights(tmp_path / "x.pkl")
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_torchscript_archive_is_not_readable_yet(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
-        archive.writestr("model/data.pkl", b"\x80\x02}.")
-        archive.writestr("model/constants.pkl", b"\x80\x02).")
-    with pytest.raises(CheckpointError, match="TorchScript archive, which is not readable yet"):
-        read_weights(tmp_path / "x.pt")
+def test_options_of_a_training_are_kept_beside_the_tensors(tmp_path: Path) -> None:
+    options = argparse.Namespace(name="x", sizes=[1, 2], folder=PurePosixPath("a/b"))
+    torch.save({"opts": options, "a": TENSORS["a"]}, tmp_path / "x")
+    contents = read_weights(tmp_path / "x").contents
+    assert contents["opts"]["name"] == "x"
+    assert contents["opts"]["sizes"] == [1, 2]
+    assert isinstance(contents["opts"]["folder"], Record)  # of a class that is not known
+    assert str(contents["opts"]["folder"]) == "pathlib.PurePosixPath"
+
+
+# --- what torch can save ------------------------------------------------------
+
+
+def everything() -> dict[str, Any]:
+    """Tensors of all kinds, views and containers as they occur in checkpoints."""
+    base = torch.arange(24.0).reshape(2, 3, 4)
+    dtypes = (
+        torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
+        torch.int16, torch.int8, torch.uint8, torch.bool, torch.complex64, torch.uint16,
+        torch.float8_e4m3fn,
+    )  # fmt: skip
+    return {
+        "kinds": {str(dtype): torch.tensor([0, 1, 1]).to(dtype) for dtype in dtypes},
+        "views": [base, base[1], base[:, 1:, ::2], base.permute(2, 0, 1)],
+        "shapes": (torch.tensor(3.0), torch.zeros(0), torch.zeros(2, 0, 3)),
+        "layout": torch.arange(16.0).reshape(1, 4, 2, 2).to(memory_format=torch.channels_last),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "plain": {"n": 3, "x": 0.5, "text": "ä", "none": None, 7: (True, [b"b", {"s"}])},
+        "ordered": collections.OrderedDict(z=1, a=2),
+        "types": [torch.float16, torch.Size([2, 3])],
+    }
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    if isinstance(theirs, torch.Tensor):
+        return (
+            ours.dtype == theirs.dtype
+            and ours.stride() == theirs.stride()
+            and torch.equal(ours.float(), theirs.detach().float())
+        )
+    if isinstance(theirs, dict):
+        return list(ours) == list(theirs) and all(same(ours[k], theirs[k]) for k in theirs)
+    if isinstance(theirs, (list, tuple)):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return type(ours) is type(theirs) and bool(ours == theirs)
+
+
+@pytest.mark.filterwarnings("ignore:Casting complex values")  # same() compares as floats
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_all_that_torch_saves_is_read_as_torch_reads_it(
+    tmp_path: Path, zipped: bool, protocol: int
+) -> None:
+    contents = everything()
+    torch.save(
+        contents, tmp_path / "x", _use_new_zipfile_serialization=zipped, pickle_protocol=protocol
+    )
+    ours = read_weights(tmp_path / "x").contents
+    assert same(ours, contents)
+    shared = {tensor.untyped_storage().data_ptr() for tensor in ours["views"]}
+    assert len(shared) == 1
+
+
+def test_a_whole_module_is_its_flat_state_dict(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    network.register_buffer("scratch", torch.zeros(1), persistent=False)
+    torch.save(network, tmp_path / "whole")
+    torch.save({"g_ema": network, "n": 1}, tmp_path / "part")
+    whole, part = read_weights(tmp_path / "whole"), read_weights(tmp_path / "part")
+    assert set(whole.contents) == set(part.contents["g_ema"]) == set(network.state_dict())
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(whole.contents[key], tensor)
+    assert whole.settings["0.in_features"] == 2
+    assert part.settings["g_ema.1.momentum"] == 0.1
+
+
+def test_what_is_not_kept_is_not_read(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(1000), "b": torch.zeros(1000)}, tmp_path / "x")
+    whole = bytearray((tmp_path / "x").read_bytes())
+    place = whole.index(torch.ones(1000).numpy().tobytes())
+    whole[place] ^= 1
+    (tmp_path / "x").write_bytes(whole)
+    kept = read_weights(tmp_path / "x", keep=lambda names: [names[1]])
+    assert list(kept.contents) == ["b"]
+    with pytest.raises(CheckpointError, match="Bad CRC-32"):
+        read_weights(tmp_path / "x")
+    save_file(TENSORS, tmp_path / "y")
+    assert list(read_weights(tmp_path / "y", keep=lambda _: ["b"]).contents) == ["b"]
+
+
+# --- TorchScript --------------------------------------------------------------
+
+
+class Inner(torch.nn.Module):
+    """A part in half precision, with a buffer and an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = torch.nn.Linear(3, 3)
+        self.register_buffer("positions", torch.arange(3))
+        self.heads = 3
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.fc(x) + self.positions + self.heads
+        return y
+
+
+class Outer(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = torch.nn.ModuleList([Inner().half(), Inner()])
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = block(x) * self.scale + torch.ones(1)  # a constant of the code
+        return x
+
+
+# torch advises against TorchScript, but OpenAI's CLIP comes in it
+OLD = "ignore:`torch.jit.*is deprecated:DeprecationWarning"
+
+
+@pytest.mark.filterwarnings(OLD)
+def test_a_torchscript_archive_is_a_flat_dict_of_its_tensors(tmp_path: Path) -> None:
+    network = Outer()
+    torch.jit.save(torch.jit.script(network), tmp_path / "x.pt")
+    weights = read_weights(tmp_path / "x.pt")
+    assert set(weights.contents) == set(network.state_dict())
+    for key, tensor in network.state_dict().items():
+        assert weights.contents[key].dtype == tensor.dtype
+        assert torch.equal(weights.contents[key], tensor)
+    assert weights.contents["blocks.0.fc.weight"].dtype == torch.float16
+    assert weights.settings["blocks.1.heads"] == 3
+
+
+@pytest.mark.filterwarnings(OLD)
+def test_the_code_of_an_archive_is_not_looked_at(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(Outer()), tmp_path / "x.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "x.pt") as good,
+        zipfile.ZipFile(tmp_path / "y.pt", "w") as changed,
+    ):
+        for name in good.namelist():
+            content = b"import os; os.abort()" if "/code/" in name else good.read(name)
+            changed.writestr(name, content)
+    ours, theirs = (read_weights(tmp_path / name).contents for name in ("y.pt", "x.pt"))
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 def test_a_zip_that_is_no_torch_file_is_refused(tmp_path: Path) -> None:

@@ -117,6 +117,14 @@ def test_integers_stay_integers_and_halves_become_float32() -> None:
     assert ours["x"].dtype == torch.float32
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_other_numbers_are_no_weights(dtype: torch.dtype) -> None:
+    theirs = foreign() | {"a": torch.zeros(2, dtype=dtype)}
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(CheckpointError, match=f"misshapen: a has numbers of type {name}"):
+        convert(theirs, RULES, network(), source="file")
+
+
 def test_a_table_that_fills_an_entry_twice_or_never_is_our_mistake() -> None:
     with pytest.raises(ArgumentError, match=r"each entry of the network once: \['plain'\]"):
         convert(foreign(), [*RULES, Rule("plain", "z")], network(), source="file")

@@ -1,19 +1,17 @@
 """Reading files of weights without running what is in them.
 
-  path --read_weights--> {name: tensor or nested dict}, metadata
-Safetensors hold only tensors and text; torch files go through the ``weights_only`` reader, which
-knows tensors and plain containers. What a file is, its first bytes decide, never its name.
-Every way in which a file can fail becomes one ``CheckpointError`` that says what to do.
+  path --read_weights--> {name: tensor or nested dict}, metadata, settings
+Safetensors hold only tensors and text; the pickles of torch files, of TorchScript archives and of
+NVIDIA's networks go through a machine that runs nothing (``pickles``). What a file is, its first
+bytes decide, never its name. Every way in which a file can fail becomes one ``CheckpointError``
+that says what to do. Bytes are read once, straight into the tensors' own memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import pickle
-import warnings
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,39 +19,50 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styleclip.checkpoints import archives
+from styleclip.checkpoints.finished import ADVICE, Finished, guarded, opened
+from styleclip.checkpoints.finished import first_line as first_line  # most of the room uses it
+from styleclip.checkpoints.pickle_machine import Record, Source, UnsuitableError
 from styleclip.errors import CheckpointError
 
-ADVICE = "download it again, or check that it is the file you meant"
+Keep = Callable[[list[str]], Collection[str]]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a file held: tensors by name (torch files may nest dicts), and safetensors metadata."""
+    """What a file held: tensors by name (torch files may nest dicts), and what it says of them.
+
+    A network in a pickle is a flat dict of its tensors by dotted names; ``settings`` are its plain
+    attributes, by dotted names behind the network's ("G_ema.synthesis.b4.conv1.conv_clamp").
+    ``metadata`` is of safetensors files.
+    """
 
     path: Path
     contents: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
-def read_weights(path: str | Path) -> Weights:
-    """Read a ``.safetensors`` or torch file to the CPU, whatever its name.
+def read_weights(path: str | Path, keep: Keep | None = None) -> Weights:
+    """Read a file of weights to the CPU, whatever its name: safetensors, torch, or NVIDIA's.
 
-    Raises ``CheckpointError`` if the file is missing, damaged, of another kind, or holds Python
-    objects other than tensors and containers.
+    Tensors have the file's precision and memory of their own. A TorchScript archive and a pickled
+    module become a flat {dotted name: tensor}; what they could compute is not looked at. Objects of
+    other classes stay inert ``Record``s. ``keep`` chooses from the names at the top; what it leaves
+    out is not read. Of a torch file the checksums of what is read are compared. Raises
+    ``CheckpointError`` if the file is missing, damaged, hostile or of another kind.
     """
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder: give the file of weights inside it")
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {path}: check the path")
-    with path.open("rb") as stream:
+    with opened(path) as (stream, _):
         head = stream.read(512)
     if head[8:9] == b"{":  # the length of a JSON header in 8 bytes, then the header
-        return _read_safetensors(path)
+        return _read_safetensors(path, keep)
     if head.startswith(b"PK\x03\x04"):
-        return _read_torch_zip(path)
+        return _read_torch(path, keep, zipped=True)
     if head.startswith(b"\x80"):
-        return _read_torch_pickle(path)
+        return _read_torch(path, keep, zipped=False)
     raise CheckpointError(f"{path} is not a file of weights: {_guess(head)}; {ADVICE}")
 
 
@@ -91,84 +100,65 @@ def file_hash(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of another library's message, for ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-
-
-def _read_safetensors(path: Path) -> Weights:
-    from safetensors import SafetensorError, safe_open
+def _read_safetensors(path: Path, keep: Keep | None) -> Weights:
+    from safetensors import safe_open
 
     try:
-        with safe_open(path, framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            metadata = dict(opened.metadata() or {})
-    except (SafetensorError, ValueError, OSError) as error:
+        with safe_open(path, framework="pt") as archive:
+            names = list(archive.keys())
+            wanted = names if keep is None else keep(names)
+            tensors = {name: archive.get_tensor(name) for name in names if name in wanted}
+            metadata = dict(archive.metadata() or {})
+    except Exception as error:  # the reader fails in many ways on damaged bytes
         raise CheckpointError(
             f"{path} is a damaged or incomplete safetensors file ({first_line(error)}): {ADVICE}"
         ) from error
     return Weights(path, tensors, metadata)
 
 
-def _read_torch_zip(path: Path) -> Weights:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            for entry in archive.infolist():
-                if entry.CRC:  # torch can be told to write none, which reads as 0
-                    _check_sum(archive, entry)
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path} is a damaged or incomplete torch file ({first_line(error)}): {ADVICE}"
-        ) from error
-    if any(name.endswith("/constants.pkl") for name in names):
-        raise CheckpointError(
-            f"{path} is a TorchScript archive, which is not readable yet: "
-            "save the state dict of its model with torch.save and give that file"
+def _read_torch(path: Path, keep: Keep | None, zipped: bool) -> Weights:
+    with opened(path) as (stream, size), guarded(path, "torch file"):
+        source = Source(stream, 0, size)
+        tree = archives.zip_tree(source) if zipped else archives.stream_tree(source)
+        contents, settings = _by_name(tree, keep)
+        return Weights(path, Finished(size).value(contents), settings=settings)
+
+
+def _by_name(tree: Any, keep: Keep | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entries that are wanted, networks among them flat, and the networks' settings."""
+    whole = archives.find_module(tree)
+    if whole is not None:
+        return _chosen(whole.tensors, keep), whole.settings
+    if isinstance(tree, tuple) and len(tree) == 3 and all(map(archives.find_module, tree)):
+        tree = dict(zip(("G", "D", "Gs"), tree, strict=True))  # as NVIDIA's TensorFlow code wrote
+    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
+        raise UnsuitableError(
+            f"it holds a {_name_of(tree)}, expected a dict of tensors by name; {ADVICE}"
         )
-    if not any(name.endswith("/data.pkl") for name in names):
-        raise CheckpointError(f"{path} is a zip archive but not a torch file: {ADVICE}")
-    return _read_torch_pickle(path)
+    contents: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for key, value in _chosen(tree, keep).items():
+        module = archives.find_module(value)
+        if module is None:
+            contents[key] = value
+        else:
+            contents[key] = module.tensors
+            settings |= {f"{key}.{name}": each for name, each in module.settings.items()}
+    return contents, settings
 
 
-def _check_sum(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    """Read an entry to its end; torch's own reader does not compare the checksum, zipfile does."""
-    with archive.open(entry) as stream:
-        while stream.read(1 << 20):
-            pass
+def _chosen(entries: dict[str, Any], keep: Keep | None) -> dict[str, Any]:
+    if keep is None:
+        return entries
+    wanted = keep(list(entries))
+    return {name: value for name, value in entries.items() if name in wanted}
 
 
-def _read_torch_pickle(path: Path) -> Weights:
-    try:
-        # an open file, because by its name torch would choose another reader
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of uncommon pickle protocols
-            contents = torch.load(stream, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if _mentions_classes(error):
-            raise CheckpointError(
-                f"{path} is a pickle that holds Python objects, not only tensors, and such files "
-                "are not readable yet: save the state dict alone (torch.save or safetensors) and "
-                "give that file"
-            ) from error
-        raise CheckpointError(
-            f"{path} is a damaged or incomplete torch file ({first_line(error)}): {ADVICE}"
-        ) from error
-    except Exception as error:  # the reader fails in many ways on damaged bytes
-        raise CheckpointError(
-            f"{path} is a damaged or incomplete torch file ({first_line(error)}): {ADVICE}"
-        ) from error
-    if not isinstance(contents, Mapping) or not all(isinstance(key, str) for key in contents):
-        found = type(contents).__name__
-        raise CheckpointError(
-            f"{path} holds a {found}, expected a dict of tensors by name: {ADVICE}"
-        )
-    return Weights(path, dict(contents))
-
-
-def _mentions_classes(error: Exception) -> bool:
-    text = str(error)
-    return "GLOBAL" in text or "class" in text.lower() or "Unsupported operand" in text
+def _name_of(tree: Any) -> str:
+    if isinstance(tree, Record):
+        return str(tree)[:100]
+    found = type(tree).__name__
+    return {"StoredTensor": "Tensor", "StoredArray": "numpy array"}.get(found, found)
 
 
 def _guess(head: bytes) -> str:

@@ -49,13 +49,15 @@ def convert(
     source: str | Path,
     dropped: Mapping[str, Tensor | None] | None = None,
     defaults: Mapping[str, Tensor] | None = None,
+    consume: bool = False,
 ) -> dict[str, Tensor]:
     """Foreign tensors -> our state dict, floats as float32.
 
     ``network`` is our state dict on any device (meta will do), for names and shapes. ``dropped``
     has patterns of foreign keys that we do not need, each with the value (up to a factor) that it
     must have, or None. ``defaults`` are values of our entries that the foreign file may lack.
-    ``source`` names the file in errors.
+    ``source`` names the file in errors. ``consume`` takes each tensor out of ``foreign`` (a dict)
+    as it is used, so that a network is not in memory twice.
     """
     _check_table(rules, network)
     defaults = defaults or {}
@@ -72,12 +74,17 @@ def convert(
         elif not isinstance(value, Tensor):
             found = type(value).__name__
             problems.misshapen.append(f"{rule.theirs} is a {found}, not a tensor")
+        elif value.is_floating_point() != network[rule.names[0]].is_floating_point():
+            found = str(value.dtype).removeprefix("torch.")
+            problems.misshapen.append(f"{rule.theirs} has numbers of type {found}")
         elif tuple(value.shape) != expected:
             problems.misshapen.append(
                 f"{rule.theirs} {list(value.shape)} instead of {list(expected)}"
             )
         else:
             converted.update(_forward(rule, value, network))
+            if consume:
+                del value, foreign[rule.theirs]
     used = {rule.theirs for rule in rules}
     for key in foreign:
         if key in used:
@@ -155,13 +162,22 @@ def their_shape(rule: Rule, network: Mapping[str, Tensor]) -> tuple[int, ...]:
 def _forward(rule: Rule, value: Tensor, network: Mapping[str, Tensor]) -> dict[str, Tensor]:
     value = value.float() if value.is_floating_point() else value
     value = value.t() if rule.transpose else value
-    value = value * rule.scale if rule.scale != 1.0 else value
     parts = value.chunk(len(rule.names)) if len(rule.names) > 1 else (value,)
-    return {
+    converted = {}
+    for name, part in zip(rule.names, parts, strict=True):
         # a copy of its own: nothing of ours shares memory with the file or with another entry
-        name: part.reshape(network[name].shape).clone(memory_format=torch.contiguous_format)
-        for name, part in zip(rule.names, parts, strict=True)
-    }
+        layout = _layout(network[name])
+        ours = part.reshape(network[name].shape).clone(memory_format=layout)
+        converted[name] = ours.mul_(rule.scale) if rule.scale != 1.0 else ours
+    return converted
+
+
+def _layout(tensor: Tensor) -> torch.memory_format:
+    """How the network lays this entry out, so that it is not copied once more."""
+    if tensor.is_contiguous():
+        return torch.contiguous_format
+    is_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_last else torch.contiguous_format
 
 
 def _is_proportional(value: Any, expected: Tensor | None) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from styleclip.checkpoints import (
     clip_openai,
@@ -25,6 +26,7 @@ from styleclip.checkpoints import (
     registry,
     stylegan2_nvidia,
     stylegan2_rosinality,
+    stylegan2_tensorflow,
 )
 from styleclip.checkpoints.files import Weights, first_line, read_weights
 from styleclip.checkpoints.native import is_native, parse_network, save_network
@@ -62,22 +64,25 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
     """A generator from a file of weights, a model folder, or the name of a built-in model.
 
     ``clamp`` is NVIDIA's ``conv_clamp``, which the tensors do not hold (networks trained with
-    float16 layers have 256); without it the file's metadata is asked, then nothing is clamped. The
-    other layouts do not use it. Files of e4e and pSp carry a generator, which is read too. Raises
-    ``CheckpointError``.
+    float16 layers have 256); without it the settings in a .pkl or the metadata of safetensors are
+    asked, then nothing is clamped. The other layouts do not use it. Files of e4e and pSp carry a
+    generator, which is read too; other networks in a file are not read. Raises ``CheckpointError``.
     """
-    weights = read_weights(_inside_model(path, registry.GENERATOR))
+    weights = read_weights(_inside_model(path, registry.GENERATOR), keep=_of_generator)
     weights = replace(weights, contents=face_encoders.decoder(weights.contents) or weights.contents)
     if is_native(weights):
         config, state_dict = _native_generator(weights)
     elif stylegan2_nvidia.recognises(weights.contents):
         config, state_dict = _nvidia_generator(weights, clamp)
+    elif stylegan2_tensorflow.recognises(weights.contents):
+        config, state_dict = _tensorflow_generator(weights, clamp)
     elif stylegan2_rosinality.recognises(weights.contents):
         config, state_dict = _rosinality_generator(weights)
     else:
         raise _unknown(weights)
     generator = empty_generator(config)
     keymap.fill(generator, state_dict, weights.path)
+    state_dict.clear()  # laid out anew, the weights would be in memory twice
     generator.channels_last()
     return generator.eval().requires_grad_(False)
 
@@ -162,15 +167,17 @@ def load_identity(path: str | Path) -> IdentityNetwork | ArcFace:
 def _pyramid_encoder(weights: Weights, method: face_encoders.Method | None) -> PyramidEncoder:
     contents, source = weights.contents, weights.path
     config = face_encoders.encoder_config(contents, source, method)
+    dropped = face_encoders.encoder_dropped(contents)
     network = _empty(PyramidEncoder, config, source)
     return _filled(
         network,
         keymap.convert(
-            face_encoders.unwrap_encoder(contents),
+            _taken(weights, face_encoders.unwrap_encoder),
             face_encoders.encoder_rules(config),
             network.state_dict(),
             source=source,
-            dropped=face_encoders.encoder_dropped(contents),
+            dropped=dropped,
+            consume=True,
         ),
         source,
     )
@@ -180,10 +187,17 @@ def _arcface(weights: Weights) -> ArcFace:
     contents, source = weights.contents, weights.path
     config = face_encoders.identity_config(contents, source)
     network = _empty(ArcFace, config, source)
-    table, dropped = face_encoders.identity_rules(config), face_encoders.DROPPED
-    ours = network.state_dict()
     return _filled(
-        network, keymap.convert(contents, table, ours, source=source, dropped=dropped), source
+        network,
+        keymap.convert(
+            contents,
+            face_encoders.identity_rules(config),
+            network.state_dict(),
+            source=source,
+            dropped=face_encoders.DROPPED,
+            consume=True,
+        ),
+        source,
     )
 
 
@@ -262,8 +276,22 @@ def save_generator(
 
 def empty_generator(config: StyleGAN2Config) -> StyleGAN2:
     """The network without memory for its weights, to be filled."""
-    with torch.device("meta"):
+    with torch.device("meta"), _ShapesOnly():
         return StyleGAN2(config)
+
+
+class _ShapesOnly(TorchFunctionMode):
+    """Leaves out the drawing and scaling of first values, of which the meta device has none.
+
+    With them torch imports another 800 modules for the first network: 75 MB and two seconds.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is Tensor.div:
+            return args[0]
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
 
 
 def _native_generator(weights: Weights) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
@@ -277,48 +305,85 @@ def _native_generator(weights: Weights) -> tuple[StyleGAN2Config, dict[str, Tens
 def _nvidia_generator(
     weights: Weights, clamp: float | None
 ) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
-    if clamp is None and "conv_clamp" in weights.metadata:
-        clamp = _number(weights.metadata["conv_clamp"], "conv_clamp", weights.path)
-    foreign = stylegan2_nvidia.unwrap(weights.contents)
+    inside = stylegan2_nvidia.clamp_of(weights.settings, weights.path)
+    if "conv_clamp" in weights.metadata:
+        inside = _number(weights.metadata["conv_clamp"], "conv_clamp", weights.path)
+    clamp = inside if clamp is None else clamp
+    foreign = _taken(weights, stylegan2_nvidia.unwrap)
     config = stylegan2_nvidia.infer_config(foreign, weights.path, clamp)
     table = stylegan2_nvidia.rules(config)
     return config, _convert(foreign, table, config, stylegan2_nvidia.DROPPED, weights.path)
 
 
+def _tensorflow_generator(
+    weights: Weights, clamp: float | None
+) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
+    inside = stylegan2_tensorflow.clamp_of(weights.settings, weights.path)
+    clamp = inside if clamp is None else clamp
+    foreign = stylegan2_tensorflow.as_pytorch(weights.contents, weights.path)
+    weights.contents.clear()
+    config = stylegan2_nvidia.infer_config(foreign, weights.path, clamp)
+    table = stylegan2_nvidia.rules(config)
+    return config, _convert(foreign, table, config, {}, weights.path)
+
+
 def _rosinality_generator(weights: Weights) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
-    foreign = stylegan2_rosinality.unwrap(weights.contents)
+    foreign = _taken(weights, stylegan2_rosinality.unwrap)
     config = stylegan2_rosinality.infer_config(foreign, weights.path)
     table = stylegan2_rosinality.rules(config)
     return config, _convert(foreign, table, config, stylegan2_rosinality.DROPPED, weights.path)
 
 
+def _taken(weights: Weights, unwrap: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """The flat foreign state dict, which then alone holds the tensors."""
+    foreign = unwrap(weights.contents)
+    weights.contents.clear()
+    return foreign
+
+
 def _convert(
-    foreign: dict[str, object],
+    foreign: dict[str, Any],
     table: list[keymap.Rule],
     config: StyleGAN2Config,
     dropped: Mapping[str, Tensor | None],
     source: Path,
 ) -> dict[str, Tensor]:
-    """Convert, and supply what files may lack: noise images from seed 0, the mean w computed."""
+    """Convert, and supply what files may lack: noise images from seed 0, the mean w computed.
+
+    ``foreign`` is used up, so that the network is in memory once.
+    """
     generator = empty_generator(config)
     network = generator.state_dict()
     random = torch.Generator().manual_seed(0)
-    defaults = {
-        name: torch.randn(tensor.shape, generator=random)
-        for name, tensor in network.items()
-        if name.endswith("noise_const")
-    }
+    names = {rule.ours: rule.theirs for rule in table}
+    defaults = {}
+    for name, tensor in network.items():
+        if name.endswith("noise_const"):
+            noise = torch.randn(tensor.shape, generator=random)
+            if names[name] not in foreign:
+                defaults[name] = noise
     average = "w_average"
-    theirs = next(rule.theirs for rule in table if rule.ours == average)
-    if theirs not in foreign:
+    lacks_average = names[average] not in foreign
+    if lacks_average:
         defaults[average] = torch.zeros(config.w_dim)
     state_dict = keymap.convert(
-        foreign, table, network, source=source, dropped=dropped, defaults=defaults
+        foreign, table, network, source=source, dropped=dropped, defaults=defaults, consume=True
     )
-    if theirs not in foreign:
+    if lacks_average:
         keymap.fill(generator, state_dict, source)
         state_dict[average] = generator.mean_w(MEAN_W_SAMPLES, random)[0]
     return state_dict
+
+
+def _of_generator(names: list[str]) -> list[str]:
+    """What to read of a file with several networks: the average one, without the others."""
+    for network in (stylegan2_nvidia.NETWORK, stylegan2_tensorflow.NETWORK):
+        if network in names:
+            return [network]
+    for network in stylegan2_rosinality.NETWORKS:
+        if network in names:
+            return [network, "latent_avg"]
+    return names
 
 
 def _inside_model(path: str | Path, part: str) -> Path:
@@ -346,7 +411,8 @@ def _number(text: str, name: str, source: Path) -> float | None:
 
 def _unknown(weights: Weights) -> CheckpointError:
     _refuse_others(weights, "a StyleGAN2")
-    hints = [hint for key, hint in OTHER_LAYOUTS.items() if key in weights.contents]
+    state = stylegan2_nvidia.unwrap(weights.contents)
+    hints = [hint for key, hint in OTHER_LAYOUTS.items() if key in state]
     if hints:
         return CheckpointError(f"{weights.path} is not a StyleGAN2 but {hints[0]}")
     keys = ", ".join(list(weights.contents)[:5]) or "none"

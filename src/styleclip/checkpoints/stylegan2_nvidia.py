@@ -1,12 +1,15 @@
-"""StyleGAN2(-ADA) in the layout of NVIDIA's PyTorch code: the state dict of ``G_ema``.
+"""StyleGAN2(-ADA) in the layout of NVIDIA's PyTorch code: ``G_ema`` of a .pkl, or its state dict.
 
   mapping.fc0 ... , mapping.embed, mapping.w_avg, synthesis.b4.conv1, synthesis.b8.conv0 ...
 Convolutions are stored and used unscaled, as here. The architecture follows from the shapes, but
-for ``conv_clamp``, which is no tensor: it comes from the file's metadata or from the caller.
+for ``conv_clamp``, which is no tensor: a .pkl has it at each layer, a state dict does not. Read are
+the networks of stylegan2-ada-pytorch and the StyleGAN2 networks of stylegan3, which are told by the
+same names; for those of stylegan3 the only evidence is a file that this project wrote.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +19,14 @@ from styleclip.checkpoints.keymap import LOW_PASS, Rule
 from styleclip.errors import CheckpointError
 from styleclip.generators.stylegan2 import StyleGAN2Config
 
+NETWORK = "G_ema"  # the average of the training's networks, in a .pkl
+CLAMP = r"synthesis\.b\d+\.(conv[01]|torgb)\.conv_clamp"
+SETTINGS: dict[str, Any] = {
+    r"synthesis\.b\d+\.architecture": "skip",
+    r"synthesis\.b\d+\.conv[01]\.activation": "lrelu",
+    r"mapping\.fc\d+\.activation": "lrelu",
+    r"mapping\.fc\d+\.bias_gain": 0.01,  # the learning rate's multiplier
+}
 # the low-pass filter, which is a constant of our network and must be the same in theirs
 DROPPED = dict.fromkeys((r"synthesis\.b\d+\.(conv[01]\.)?resample_filter",), LOW_PASS)
 
@@ -26,8 +37,41 @@ def recognises(contents: Mapping[str, Any]) -> bool:
 
 
 def unwrap(contents: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat state dict, without the prefix of a data-parallel wrapper."""
-    return {key.removeprefix("module."): value for key, value in contents.items()}
+    """The flat state dict of ``G_ema``, without the prefix of a data-parallel wrapper."""
+    state = contents.get(NETWORK, contents)
+    if not isinstance(state, Mapping):
+        return {}
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def clamp_of(settings: Mapping[str, Any], source: str | Path) -> float | None:
+    """``conv_clamp`` of a .pkl's settings, None where nothing is clamped or nothing is known.
+
+    Raises ``CheckpointError`` for a network of another kind than ours: other settings than these
+    leave no trace in names and shapes, and would give other pictures without a word.
+    """
+    ours = {
+        key.removeprefix(f"{NETWORK}.").removeprefix("module."): value
+        for key, value in settings.items()
+        if key.startswith((f"{NETWORK}.", "synthesis.", "mapping.", "module."))
+    }
+    for pattern, expected in SETTINGS.items():
+        for key, value in ours.items():
+            if re.fullmatch(pattern, key) and value != expected:
+                raise CheckpointError(
+                    f"{source} is a StyleGAN2 with {key} = {value!r}, and only {expected!r} is "
+                    "readable: take a network of the usual settings"
+                )
+    clamps = {value for key, value in ours.items() if re.fullmatch(CLAMP, key)}
+    if len(clamps) > 1:
+        found = ", ".join(sorted(map(repr, clamps)))
+        raise CheckpointError(f"{source} has layers of several conv_clamp ({found}): expected one")
+    clamp = clamps.pop() if clamps else None
+    if clamp is None:
+        return None
+    if isinstance(clamp, bool) or not isinstance(clamp, (int, float)) or not 0 < clamp < math.inf:
+        raise CheckpointError(f"{source} has conv_clamp = {clamp!r}, expected a positive number")
+    return float(clamp)
 
 
 def infer_config(

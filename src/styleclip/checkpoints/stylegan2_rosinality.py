@@ -1,6 +1,6 @@
 """StyleGAN2 in the layout of rosinality's PyTorch code, which StyleCLIP's own checkpoints have.
 
-  {"g_ema": state dict, "latent_avg": w [D]}, or the state dict alone
+  {"g_ema": state dict, "latent_avg": w [D]}, or "g" in its place, or the state dict alone
 Convolutions are stored at unit variance and scaled at run time: ours = theirs / sqrt(9 C). The
 architecture follows from the shapes. Older files lack the noise images, and some the mean w: the
 first are then drawn and the second computed, always the same way.
@@ -20,6 +20,7 @@ from styleclip.checkpoints.keymap import LOW_PASS, Rule
 from styleclip.errors import CheckpointError
 from styleclip.generators.stylegan2 import StyleGAN2Config
 
+NETWORKS = ("g_ema", "g")  # the average of the training's networks, or the last one
 # the low-pass filter, which is a constant of our network and must be the same in theirs
 DROPPED = dict.fromkeys(
     (r"convs\.\d+\.conv\.blur\.kernel", r"to_rgbs\.\d+\.upsample\.kernel"), LOW_PASS
@@ -33,13 +34,13 @@ def recognises(contents: Mapping[str, Any]) -> bool:
 
 def unwrap(contents: Mapping[str, Any]) -> dict[str, Any]:
     """The flat state dict with ``latent_avg`` in it, whatever surrounds it in the file."""
-    state = contents.get("g_ema", contents)
+    state = next((contents[name] for name in NETWORKS if name in contents), contents)
     if not isinstance(state, Mapping):
         return {}
     flat = {str(key).removeprefix("module."): value for key, value in state.items()}
     average = contents.get("latent_avg", flat.get("latent_avg"))
-    if isinstance(average, Tensor):
-        flat["latent_avg"] = average.squeeze()
+    if average is not None:  # what is no tensor is refused with the others
+        flat["latent_avg"] = average.squeeze() if isinstance(average, Tensor) else average
     return flat
 
 
