@@ -196,5 +196,5 @@ def test_an_incomplete_file_is_refused(state: dict[str, Tensor], tmp_path: Path)
 
 
 def test_a_generator_is_not_a_clip() -> None:
-    with pytest.raises(CheckpointError, match="is not OpenAI's CLIP state dict"):
+    with pytest.raises(CheckpointError, match="is not a CLIP of OpenAI's or open_clip's"):
         load_clip(VECTORS / "stylegan2-rosinality.pt")

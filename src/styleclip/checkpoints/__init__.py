@@ -1,7 +1,7 @@
 """Files to networks: the only room that knows foreign key names (design D6).
 
   load_generator(path) -> StyleGAN2      native, rosinality or NVIDIA weights, told by their keys
-  load_clip(path)      -> ClipEmbedder   a transformers folder, or OpenAI's state dict
+  load_clip(path)      -> ClipEmbedder   a transformers folder, a hub name, OpenAI's or open_clip's
   load_encoder(path)   -> Encoder        native
   load_edit(path)      -> SavedEdit      native
   load_bank(path)      -> Bank           native
@@ -19,10 +19,10 @@ from styleclip.checkpoints.banks import (
     save_bank,
     save_scan,
 )
+from styleclip.checkpoints.clips import load_clip
 from styleclip.checkpoints.edits import SavedEdit, load_edit, save_edit
 from styleclip.checkpoints.files import file_hash, read_weights, tensors_hash
 from styleclip.checkpoints.loaders import (
-    load_clip,
     load_encoder,
     load_generator,
     load_identity,

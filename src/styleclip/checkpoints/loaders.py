@@ -1,7 +1,6 @@
 """From a path to a network that is ready to use: tell the layout apart, convert, fill strictly.
 
   load_generator(path) -> StyleGAN2        native, rosinality or NVIDIA weights
-  load_clip(path)      -> ClipEmbedder     a transformers folder, or OpenAI's state dict
   load_encoder, load_latent_map, load_reader, load_identity          native
 Networks come back in eval mode, float32, on the CPU, with gradients off for their weights.
 """
@@ -10,19 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from styleclip.checkpoints import (
-    clip_openai,
-    keymap,
-    registry,
-    stylegan2_nvidia,
-    stylegan2_rosinality,
-)
-from styleclip.checkpoints.files import Weights, first_line, read_weights
+from styleclip.checkpoints import keymap, registry, stylegan2_nvidia, stylegan2_rosinality
+from styleclip.checkpoints.files import Weights, read_weights
 from styleclip.checkpoints.native import is_native, parse_network, save_network
 from styleclip.editing.latent_map import LatentMap
 from styleclip.errors import CheckpointError
@@ -30,11 +23,6 @@ from styleclip.faces.identity import IdentityConfig, IdentityNetwork
 from styleclip.faces.reader import Reader, ReaderConfig
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.inversion.encoder import Encoder, EncoderConfig
-
-if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
-
-    from styleclip.clip.embedder import ClipEmbedder
 
 C = TypeVar("C")
 N = TypeVar("N", bound=nn.Module)
@@ -58,7 +46,7 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
     float16 layers have 256); without it the file's metadata is asked, then nothing is clamped. The
     other layouts do not use it. Raises ``CheckpointError``.
     """
-    weights = read_weights(_inside_model(path, registry.GENERATOR))
+    weights = read_weights(inside_model(path, registry.GENERATOR))
     if is_native(weights):
         config, state_dict = _native_generator(weights)
     elif stylegan2_nvidia.recognises(weights.contents):
@@ -73,36 +61,12 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
     return generator.eval().requires_grad_(False)
 
 
-def load_clip(path: str | Path, tokenizer: str | Path | None = None) -> ClipEmbedder:
-    """A CLIP from a `transformers` folder, OpenAI's state dict, a model folder or a built-in name.
-
-    OpenAI's file holds no tokenizer: ``tokenizer`` is a folder that does (vocab.json and
-    merges.txt). Without it only ``embed_images`` and ``embed_token_ids`` work; texts raise
-    ``PromptError``. Raises ``CheckpointError``.
-    """
-    from styleclip.clip.embedder import ClipEmbedder
-
-    location = _inside_model(path, registry.CLIP)
-    if location.is_dir():
-        return ClipEmbedder.from_folder(location)
-    weights = read_weights(location)
-    if not clip_openai.recognises(weights.contents):
-        raise CheckpointError(
-            f"{location} is not OpenAI's CLIP state dict: "
-            "give that, or a folder saved by transformers"
-        )
-    model = clip_openai.build(weights.contents, location)
-    if tokenizer is None:
-        return ClipEmbedder(model, None)
-    return ClipEmbedder(model, _read_tokenizer(Path(tokenizer), model.config.text_config))
-
-
 def load_latent_map(path: str | Path) -> LatentMap:
     """The map from CLIP's space to w of a native file, a model folder or a built-in name.
 
     Only files that this project wrote are read. Raises ``CheckpointError``.
     """
-    location = _inside_model(path, registry.LATENT_MAP)
+    location = inside_model(path, registry.LATENT_MAP)
     _, _, tensors = parse_network(read_weights(location), "latent-map")
     wanted = ("matrix", "mean", "covariance")
     if sorted(tensors) != sorted(wanted):
@@ -142,7 +106,7 @@ def _native(
     build: Callable[[C], N],
 ) -> N:
     """A network that this project wrote: its config, the network, its tensors."""
-    location = _inside_model(path, part)
+    location = inside_model(path, part)
     _, values, state_dict = parse_network(read_weights(location), kind)
     try:
         config = read_config(values)
@@ -152,30 +116,6 @@ def _native(
     keymap.fill(network, state_dict, location)
     network.eval().requires_grad_(False)
     return network
-
-
-def _read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
-    from transformers import CLIPTokenizer
-
-    if not folder.is_dir():
-        raise CheckpointError(f"there is no tokenizer folder {folder}: check the path")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        raise CheckpointError(
-            f"{folder} holds no CLIP tokenizer: it has neither tokenizer.json nor vocab.json"
-        )
-    tokenizer: CLIPTokenizer
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # transformers raises whatever its many readers raise
-        raise CheckpointError(
-            f"the tokenizer in {folder} cannot be read: {first_line(error)}"
-        ) from error
-    if tokenizer.eos_token_id != config.eos_token_id:
-        raise CheckpointError(
-            f"the tokenizer in {folder} ends texts with token {tokenizer.eos_token_id}, this CLIP "
-            f"expects {config.eos_token_id}: they do not belong together"
-        )
-    return tokenizer
 
 
 def save_generator(
@@ -246,7 +186,7 @@ def _convert(
     return state_dict
 
 
-def _inside_model(path: str | Path, part: str) -> Path:
+def inside_model(path: str | Path, part: str) -> Path:
     """The part of a model, if ``path`` is its name or its folder; otherwise ``path`` itself."""
     is_model = str(path) in registry.BUILT_IN or (Path(path) / registry.DESCRIPTION).is_file()
     if is_model:

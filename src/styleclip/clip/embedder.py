@@ -84,7 +84,10 @@ class ClipEmbedder:
                     folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
                 )
                 model, report = loaded
-                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                # asked, transformers would offer to run code that the folder may hold
+                tokenizer = AutoTokenizer.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                )
             mean, std = _preprocessing(folder)
         except Exception as error:  # transformers raises whatever its many readers raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -173,8 +176,12 @@ class ClipEmbedder:
 
 def _preprocessing(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and std that the folder states, OpenAI's where it states none."""
-    path = folder / "preprocessor_config.json"
-    stated = json.loads(path.read_text()) if path.is_file() else {}
+    stated: dict[str, Any] = {}
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / name).is_file():
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            stated = found.get("image_processor", found)  # newer ones nest it
+            break
     return stated.get("image_mean", OPENAI_MEAN), stated.get("image_std", OPENAI_STD)
 
 
