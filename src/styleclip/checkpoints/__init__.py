@@ -4,13 +4,15 @@
   load_clip(path)      -> ClipEmbedder   a transformers folder, a hub name, OpenAI's or open_clip's
   load_encoder(path)   -> Encoder        native
   load_edit(path)      -> SavedEdit      native
-  load_bank(path)      -> Bank           native
+  load_bank(path)      -> Bank           native, or the official fs3.npy
+  load_latents(path)   -> w_plus         .npy, or a tensor that torch saved
   load_mapper(path)    -> SavedMapper    native, or of the official StyleCLIP code
 Foreign weights are converted at this border by complete key maps: every parameter of ours filled
 once, every foreign key used or knowingly dropped, anything else an error. The rest of the library
 cannot tell where weights came from. Nothing in a file is ever executed.
 """
 
+from styleclip.checkpoints.arrays import load_latents
 from styleclip.checkpoints.banks import (
     Bank,
     check_bank,
@@ -56,6 +58,7 @@ __all__ = [
     "load_generator",
     "load_identity",
     "load_latent_map",
+    "load_latents",
     "load_mapper",
     "load_reader",
     "load_scan",
