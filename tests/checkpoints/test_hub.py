@@ -70,6 +70,8 @@ def test_names_are_told_apart_from_paths(place: Path) -> None:
         assert hub_name(path) is None, path
     Path("openai").mkdir()  # a folder here: what is not in it is a mistyped path
     assert hub_name("openai/clip-vit-base-patch32") is None
+    with pytest.raises(CheckpointError, match=r"no file or folder openai/clip.*check the path"):
+        load_clip("openai/clip-vit-base-patch32")
     assert hub_name("hf:openai/clip-vit-base-patch32") == "openai/clip-vit-base-patch32"
     Path("openai/there").write_text("")
     assert hub_name("openai/there") is None

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from styleclip.checkpoints import clip_openai, clip_openclip, hub, registry
 from styleclip.checkpoints.clip_openai import Activation
 from styleclip.checkpoints.files import Weights, first_line, read_weights
-from styleclip.checkpoints.loaders import inside_model
 from styleclip.errors import ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
@@ -105,9 +104,19 @@ def read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
 
 
 def _locate(path: str | Path) -> Path:
-    """The file or folder of a CLIP."""
-    name = None if str(path) in registry.BUILT_IN else hub.hub_name(path)
-    return inside_model(path, registry.CLIP) if name is None else hub.find_clip(name)
+    """The file or folder of a CLIP: of a model, of the hub, or ``path`` itself."""
+    if str(path) in registry.BUILT_IN or (Path(path) / registry.DESCRIPTION).is_file():
+        return registry.read_model(path).file(registry.CLIP)
+    name = hub.hub_name(path)
+    if name is not None:
+        return hub.find_clip(name)
+    if not Path(path).exists():
+        known = ", ".join(sorted(registry.BUILT_IN))
+        raise CheckpointError(
+            f"there is no file or folder {path}, and no built-in model of that name ({known}): "
+            "check the path, or write hf:OWNER/NAME for a model of the Hugging Face hub"
+        )
+    return Path(path)
 
 
 def _open_clip_file(folder: Path) -> Path | None:

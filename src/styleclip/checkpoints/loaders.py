@@ -46,7 +46,7 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
     float16 layers have 256); without it the file's metadata is asked, then nothing is clamped. The
     other layouts do not use it. Raises ``CheckpointError``.
     """
-    weights = read_weights(inside_model(path, registry.GENERATOR))
+    weights = read_weights(_inside_model(path, registry.GENERATOR))
     if is_native(weights):
         config, state_dict = _native_generator(weights)
     elif stylegan2_nvidia.recognises(weights.contents):
@@ -66,7 +66,7 @@ def load_latent_map(path: str | Path) -> LatentMap:
 
     Only files that this project wrote are read. Raises ``CheckpointError``.
     """
-    location = inside_model(path, registry.LATENT_MAP)
+    location = _inside_model(path, registry.LATENT_MAP)
     _, _, tensors = parse_network(read_weights(location), "latent-map")
     wanted = ("matrix", "mean", "covariance")
     if sorted(tensors) != sorted(wanted):
@@ -106,7 +106,7 @@ def _native(
     build: Callable[[C], N],
 ) -> N:
     """A network that this project wrote: its config, the network, its tensors."""
-    location = inside_model(path, part)
+    location = _inside_model(path, part)
     _, values, state_dict = parse_network(read_weights(location), kind)
     try:
         config = read_config(values)
@@ -186,7 +186,7 @@ def _convert(
     return state_dict
 
 
-def inside_model(path: str | Path, part: str) -> Path:
+def _inside_model(path: str | Path, part: str) -> Path:
     """The part of a model, if ``path`` is its name or its folder; otherwise ``path`` itself."""
     is_model = str(path) in registry.BUILT_IN or (Path(path) / registry.DESCRIPTION).is_file()
     if is_model:
