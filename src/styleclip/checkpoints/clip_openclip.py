@@ -120,7 +120,7 @@ def read_settings(source: Path, activation: Activation | None = None) -> Setting
                 f"{source} has no {CONFIG} beside it, so exact GELU and OpenAI's mean and std of "
                 "the pixels are assumed, as most networks of open_clip have them: put that file "
                 "there, or say activation='quick_gelu' for one that began as OpenAI's",
-                CheckpointWarning, stacklevel=2,
+                CheckpointWarning, stacklevel=4,  # whoever called load_clip
             )  # fmt: skip
         return Settings(activation or "gelu")
     try:
