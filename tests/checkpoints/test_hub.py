@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -113,8 +114,21 @@ def test_offline_says_so_in_one_sentence(place: Path) -> None:
         load_clip("openai/clip-vit-base-patch32")
     message = str(error.value)
     assert "no file or folder openai/clip-vit-base-patch32" in message
-    assert "fetch it once with a network" in message
+    assert "(HF_HUB_OFFLINE forbids it)" in message and "fetch it once with a network" in message
     assert "\n" not in message
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_hub_that_is_not_there_is_not_waited_for(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it tries again and again"))
+    with pytest.raises(CheckpointError, match=r"cannot be fetched \(.*refused"):
+        load_clip("openai/clip-vit-base-patch32")
+    assert capfd.readouterr().err == ""
 
 
 def test_one_set_of_weights_is_fetched() -> None:
@@ -180,6 +194,8 @@ class Answers(BaseHTTPRequestHandler):
         if path.startswith((f"/api/models/{NAME}/tree/", f"/api/models/{NAME}/paths-info")):
             self.answer([{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": oid(f)}
                          for f in files])  # fmt: skip
+        elif path.startswith("/api/models/someone/closed"):
+            self.send(403, b"{}", {"X-Error-Code": "GatedRepo"})
         elif path.startswith(f"/api/models/{NAME}"):
             siblings = [{"rfilename": file.name} for file in files]
             self.answer({"id": NAME, "sha": COMMIT, "siblings": siblings})
@@ -245,3 +261,8 @@ def test_a_clip_is_fetched_once(hub: Hub, cache: Path, place: Path) -> None:
 def test_a_name_that_nobody_has_is_a_spelling_mistake(hub: Hub, place: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no model of that name.*check the spelling"):
         find_clip("someone/tiny-clap")
+
+
+def test_terms_have_to_be_accepted_first(hub: Hub, place: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"accepted its terms.*hf auth login"):
+        find_clip("someone/closed")

@@ -100,6 +100,12 @@ def build(
 
     ``activation`` overrides what the config says. Raises ``CheckpointError``.
     """
+    for start, kind in OTHER_TOWERS.items():
+        if any(key.startswith(start) for key in state):
+            raise CheckpointError(
+                f"{source} is an open_clip model with {kind}, which is not readable: take a plain "
+                "ViT (such as LAION's ViT-B-32, B-16, L-14 or H-14)"
+            )
     settings = read_settings(Path(source), activation)
     config = infer_config(state, source, settings)
     table = rules(config, TEXT if f"{TEXT}token_embedding.weight" in state else "")
@@ -158,12 +164,6 @@ def _check_known(settings: Mapping[str, Any], name: str, path: Path) -> None:
 
 def infer_config(state: Mapping[str, Any], source: str | Path, settings: Settings) -> CLIPConfig:
     """The architecture, from shapes and settings, which must agree."""
-    for start, kind in OTHER_TOWERS.items():
-        if any(key.startswith(start) for key in state):
-            raise CheckpointError(
-                f"{source} is an open_clip model with {kind}, which is not readable: take a plain "
-                "ViT (such as LAION's ViT-B-32, B-16, L-14 or H-14)"
-            )
     prefix = TEXT if f"{TEXT}token_embedding.weight" in state else ""
     text, vision, embedding = clip_openai.infer_sizes(state, source, prefix)
     if settings.vision is not None:

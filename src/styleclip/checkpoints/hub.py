@@ -17,6 +17,7 @@ from styleclip.checkpoints.files import first_line
 from styleclip.errors import CheckpointError
 
 PREFIX = "hf:"
+PATIENCE = 10.0  # seconds that the hub may take to say what a model has
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 # a name that ends so is a mistyped file, not a model
 FILE_ENDINGS = (".pt", ".pth", ".bin", ".safetensors", ".pkl", ".npy", ".ckpt", ".json")
@@ -52,7 +53,11 @@ def hub_name(path: str | Path) -> str | None:
 def find_clip(name: str) -> Path:
     """The folder of the CLIP ``name``, fetched if it is not in the cache. ``CheckpointError``."""
     import huggingface_hub
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
 
     repository, _, wanted = name.partition("@")
     revision = wanted or None
@@ -60,7 +65,9 @@ def find_clip(name: str) -> Path:
     if kept is not None:
         return kept
     try:
-        files = huggingface_hub.HfApi().list_repo_files(repository, revision=revision)
+        # unlike other questions, this one is not asked six times where there is no network
+        found = huggingface_hub.HfApi().model_info(repository, revision=revision, timeout=PATIENCE)
+        files = [file.rfilename for file in found.siblings or ()]
         patterns = [*SETTINGS, *weights_of(files, name)]
         folder = huggingface_hub.snapshot_download(
             repository, revision=revision, allow_patterns=patterns
@@ -78,10 +85,11 @@ def find_clip(name: str) -> Path:
             "hub: check the spelling"
         ) from error
     except Exception as error:  # no network, no such revision, a full disk: each has its own class
+        offline = isinstance(error, OfflineModeIsEnabled)
+        reason = "HF_HUB_OFFLINE forbids it" if offline else first_line(error)
         raise CheckpointError(
             f"there is no file or folder {name} and no CLIP of that name in the hub's cache here, "
-            f"and it cannot be fetched ({first_line(error)}): check the path, or fetch it once "
-            "with a network"
+            f"and it cannot be fetched ({reason}): check the path, or fetch it once with a network"
         ) from error
     return Path(folder)
 
