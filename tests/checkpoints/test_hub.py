@@ -170,6 +170,22 @@ def test_code_in_a_folder_is_never_run(
     assert not asked
 
 
+def test_the_end_token_that_openai_s_published_configs_name(
+    repository: Path, tmp_path: Path
+) -> None:
+    """They say 2, which is a word; the end is the last token, as everywhere."""
+    folder = tmp_path / "clip"
+    shutil.copytree(repository, folder)
+    texts = ["c", "abc", "cc cc"]
+    wanted = load_clip(folder).embed_texts(texts)
+    stated = json.loads((folder / "config.json").read_text())
+    stated["text_config"] |= {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+    (folder / "config.json").write_text(json.dumps(stated))
+    found = load_clip(folder)
+    assert found.model.config.text_config.eos_token_id == 2
+    torch.testing.assert_close(found.embed_texts(texts), wanted, rtol=0.0, atol=1e-6)  # float32
+
+
 # --- a hub on this machine ----------------------------------------------------
 
 
