@@ -102,6 +102,15 @@ def test_the_newer_layout_with_its_config(
     check_equal(load_clip(tmp_path), original)
 
 
+def test_it_may_be_the_clip_of_a_model_folder(
+    original: ClipEmbedder, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    (tmp_path / "clip").mkdir()
+    write(tmp_path / "clip", state, settings())
+    (tmp_path / "model.json").write_text('{"name": "tiny"}')
+    check_equal(load_clip(tmp_path), original)
+
+
 def test_the_older_layout_out_of_a_training(original: ClipEmbedder, tmp_path: Path) -> None:
     table = clip_openclip.rules(original.model.config)
     older = keymap.invert(table, original.model.state_dict())

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from styleclip.checkpoints import keymap
+from styleclip.checkpoints.files import first_line
 from styleclip.checkpoints.keymap import Rule
 from styleclip.errors import CheckpointError
 
@@ -66,8 +67,14 @@ def convert(
     """The network of ``config``, filled by ``table``. Raises ``CheckpointError``."""
     from transformers import CLIPModel
 
-    with torch.device("meta"):  # no memory, and no random numbers, for what is filled below
-        model = CLIPModel(config)
+    try:
+        with torch.device("meta"):  # no memory, and no random numbers, for what is filled below
+            model = CLIPModel(config)
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{source} has tensors of sizes that no CLIP has ({first_line(error)}): it is damaged, "
+            "or of another kind"
+        ) from error
     state_dict = keymap.convert(contents, table, model.state_dict(), source=source, dropped=dropped)
     keymap.fill(model, state_dict, source)
     for module in model.modules():
@@ -83,7 +90,13 @@ def infer_config(
     """The architecture, from the shapes of a few entries."""
     text, vision, embedding = infer_sizes(contents, source)
     for tower in (text, vision):
-        tower["num_attention_heads"] = max(1, tower["hidden_size"] // HEAD_WIDTH)
+        width = tower["hidden_size"]
+        if width % min(width, HEAD_WIDTH):
+            raise CheckpointError(
+                f"{source} has a tower of width {width}, expected a multiple of {HEAD_WIDTH} as in "
+                "OpenAI's CLIPs: it is damaged, or of another kind"
+            )
+        tower["num_attention_heads"] = width // min(width, HEAD_WIDTH)
         tower["hidden_act"] = activation
     return new_config(text, vision, embedding)
 
@@ -105,13 +118,15 @@ def infer_sizes(
         cells = contents["visual.positional_embedding"].shape[0] - 1
         text = _tower(contents, f"{prefix}transformer", text_width)
         vision = _tower(contents, "visual.transformer", vision_width)
+        text |= {"vocab_size": vocabulary, "max_position_embeddings": context_length}
+        vision |= {"patch_size": patch, "image_size": patch * round(max(0, cells) ** 0.5)}
+        if min(*text.values(), *vision.values(), embedding) < 1 or vocabulary < 3:
+            raise ValueError("one of its sizes is zero")
     except (KeyError, IndexError, AttributeError, ValueError) as error:
         raise CheckpointError(
             f"{source} has keys of a CLIP but not enough to tell its architecture "
             f"({error}): it is damaged or incomplete"
         ) from error
-    text |= {"vocab_size": vocabulary, "max_position_embeddings": context_length}
-    vision |= {"patch_size": patch, "image_size": patch * round(cells**0.5)}
     return text, vision, embedding
 
 

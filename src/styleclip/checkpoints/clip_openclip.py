@@ -84,7 +84,7 @@ def unwrap(contents: Mapping[str, Any]) -> dict[str, Any]:
     for prefix in ("module.", "_orig_mod."):
         if state and all(str(key).startswith(prefix) for key in state):
             state = {str(key).removeprefix(prefix): value for key, value in state.items()}
-    return dict(state)
+    return {str(key): value for key, value in state.items()}
 
 
 def recognises(state: Mapping[str, Any]) -> bool:
