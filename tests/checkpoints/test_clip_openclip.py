@@ -250,6 +250,19 @@ def test_missing_unexpected_and_misshapen_keys_are_listed(
         assert part in str(error.value)
 
 
+def test_any_change_to_an_entry_is_refused(state: dict[str, Tensor], tmp_path: Path) -> None:
+    (tmp_path / clip_openclip.CONFIG).write_text(json.dumps(settings()))
+    for key in [*list(state)[:8], *list(state)[8::9]]:
+        tensor = state[key]
+        for wrong in (
+            None, 3, [tensor], tensor[None], torch.zeros([size + 1 for size in tensor.shape] or 1),
+            torch.zeros([0] * tensor.ndim or 0), torch.zeros([2 * s for s in tensor.shape] or 2),
+        ):  # fmt: skip
+            with pytest.raises(CheckpointError) as error:
+                clip_openclip.build(state | {key: wrong}, tmp_path / "x.bin")
+            assert "\n" not in str(error.value), key
+
+
 @pytest.mark.parametrize(
     ("key", "tower"),
     [
