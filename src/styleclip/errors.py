@@ -7,7 +7,8 @@ StyleclipError
  ├── PromptError         a text that cannot be used
  ├── NonFiniteError      an optimisation left the finite numbers; carries the best result so far
  └── MissingExtraError   an optional package is not installed; names the extra to install
-A message says what was expected, what was found and what to do.
+A message says what was expected, what was found and what to do. ``CheckpointWarning`` says what a
+file left open and was assumed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ class ArgumentError(StyleclipError, ValueError):
 
 class CheckpointError(StyleclipError):
     """A file of weights that is damaged, of another kind, or not complete."""
+
+
+class CheckpointWarning(UserWarning):
+    """A file does not say something, so it was assumed; the message says what, and how to tell."""
 
 
 class ImageError(StyleclipError):

@@ -383,9 +383,18 @@ class Studio:
         save_bank(path, relevance, hashes["generator"], hashes["clip"])
 
     def load_bank(self, path: str | Path) -> Bank:
-        """Read a bank of this model. Raises ``CheckpointError``, for other weights too."""
-        bank = load_bank(path)
+        """Read a bank of this model, or an official fs3 (see ``checkpoints.load_bank``).
+
+        Raises ``CheckpointError``, for other weights too.
+        """
+        bank = load_bank(path, self.generator)
         check_bank(bank, self.hashes("generator", "clip"), self.model.name)
+        width = bank.matrix.shape[1]
+        if width != self.embedder.width:
+            raise CheckpointError(
+                f"{path} was measured with a CLIP whose vectors have {width} numbers, that of the "
+                f"model {self.model.name!r} has {self.embedder.width}: give a bank of this CLIP"
+            )
         return bank
 
     def save_mapper(

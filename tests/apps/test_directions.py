@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -215,3 +216,41 @@ def test_finding_warns_of_words_and_preserves_what_is_named(run: Run, bank: Path
     assert plain is not None and held is not None and not torch.equal(plain, held)
     assert run("directions", "find", "a face with xyzzy", "x.safetensors", "--bank", bank).code == 0
     assert "never learned" in run.err
+
+
+# --- the official fs3 ---------------------------------------------------------
+
+
+@pytest.fixture
+def fs3(run: Run, bank: Path) -> Path:
+    """The same bank in the official layout."""
+    layout = Studio.load(run.model, torch.device("cpu")).generator.layout
+    np.save("fs3.npy", load_bank(bank).matrix[layout.conv_columns()].numpy())
+    return Path("fs3.npy")
+
+
+def test_an_official_fs3_is_as_good_as_a_bank(run: Run, bank: Path, fs3: Path) -> None:
+    edit = ("edit", PROMPT, "--seed", "3", "--method", "direction", "--alpha", "3",
+            "--threshold", "0.05")  # fmt: skip
+    assert run(*edit, "--bank", fs3, "--out", "a.png", "--save-edit", "a.safetensors").code == 0
+    assert run.err.count("warning: fs3.npy does not say which generator and CLIP") == 1
+    assert run(*edit, "--bank", bank, "--out", "b.png", "--save-edit", "b.safetensors").code == 0
+    assert "does not say" not in run.err
+    official, ours = (load_edit(f"{name}.safetensors").style_step for name in "ab")
+    assert official is not None and ours is not None and official.any()
+    torch.testing.assert_close(official, ours, rtol=0, atol=1e-3)  # ours is kept in half precision
+    assert run("directions", "top", TARGET, "--bank", fs3, "--count", "2").code == 0, run.err
+
+
+def test_an_fs3_that_does_not_fit_is_refused(run: Run, fs3: Path) -> None:
+    edit = ("edit", PROMPT, "--seed", "3", "--method", "direction", "--bank", fs3)
+    rows = np.load(fs3)
+    np.save(fs3, rows[:-1])
+    assert run(*edit).code == 2
+    assert "rows for this generator" in run.err
+    np.save(fs3, np.eye(len(rows), 512))
+    assert run(*edit).code == 2
+    assert "a CLIP whose vectors have 512 numbers" in run.err and "has 32" in run.err
+    fs3.write_bytes(fs3.read_bytes()[:-10])
+    assert run(*edit).code == 2
+    assert "damaged .npy file" in run.err

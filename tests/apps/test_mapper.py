@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from styleclip import images
 from styleclip.checkpoints import load_edit, load_mapper
 from styleclip.editing import mapper_training
 from styleclip.editing.text_mapper import TextMapper
+from styleclip.studio import Studio
 from tests.apps.running import PROMPT, Run, files
 
 SHORT = ("--steps", "6", "--batch", "2", "--save-every", "0")
@@ -83,6 +85,44 @@ def test_a_training_that_was_stopped_goes_on(
     assert run("mapper", "train", "again.safetensors", PROMPT, *late).code == 0, run.err
     assert Path("again.safetensors").read_bytes() == mapper.read_bytes()
     assert "again.safetensors.partial" not in files()
+
+
+@pytest.mark.parametrize("name", ["latents.pt", "w_plus.npy"])
+def test_latents_of_a_file_can_be_learned_from(run: Run, name: str) -> None:
+    studio = Studio.load(run.model, torch.device("cpu"))
+    latents = studio.samples(3, seed=8)
+    if name.endswith("npy"):
+        np.save(name, latents.numpy())
+    else:
+        torch.save(latents, name)
+    train = ("mapper", "train", "m.safetensors", PROMPT, *SHORT, "--latents-file", name)
+    assert run(*train).code == 0, run.err
+    kept = load_mapper("m.safetensors")
+    assert (kept.training["given"], kept.training["trained"]) == (3, 6)
+    # it learned from those: the same samples, drawn here, make the same mapper
+    seed = ("--latents", "3", "--seed", "8", "--truncation", "1")
+    assert run("mapper", "train", "n.safetensors", PROMPT, *SHORT, *seed).code == 0, run.err
+    assert run(*train[:2], "o.safetensors", *train[3:], "--seed", "8").code == 0, run.err
+    drawn, given = (load_mapper(f"{n}.safetensors").network.state_dict() for n in "no")
+    for key, tensor in drawn.items():
+        assert torch.equal(tensor, given[key]), key
+
+
+def test_latents_that_do_not_fit_are_refused(run: Run, place: Path) -> None:
+    train = ("mapper", "train", "m.safetensors", PROMPT, *SHORT, "--latents-file", "x.pt")
+    for shape, what in (
+        ((4, 18, 512), r"latents of shape [18, 512], this generator's are [8, 16]"),
+        ((1, 8, 16), "a mapper needs at least 2"),
+        ((4,), "expected latents in W+"),
+    ):
+        torch.save(torch.zeros(shape), "x.pt")
+        assert run(*train).code == 2
+        assert what in run.err
+    assert run(*train, "--pictures", ".").code == 2
+    assert "not both" in run.err
+    assert run(*train, "--truncation", "0.5").code == 2
+    assert "leave them, or --latents-file" in run.err
+    assert "m.safetensors" not in files()
 
 
 def test_other_pictures_are_another_training(run: Run, picture: Path) -> None:

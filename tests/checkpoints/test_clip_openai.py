@@ -195,6 +195,28 @@ def test_an_incomplete_file_is_refused(state: dict[str, Tensor], tmp_path: Path)
         load_clip(tmp_path / "x")
 
 
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("visual.conv1.weight", (64, 3, 0, 0)),  # no patch
+        ("visual.conv1.weight", (200, 3, 8, 8)),  # three heads do not divide it
+        ("visual.conv1.weight", (0, 3, 8, 8)),
+        ("visual.positional_embedding", (0, 64)),
+        ("token_embedding.weight", (0, 64)),
+        ("token_embedding.weight", (512, 0)),
+        ("text_projection", (64, 0)),
+        ("positional_embedding", (0, 64)),
+        ("transformer.resblocks.0.mlp.c_fc.weight", (0, 64)),
+    ],
+)
+def test_sizes_that_no_clip_has_are_refused(
+    key: str, shape: tuple[int, ...], state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    torch.save(state | {key: torch.zeros(shape)}, tmp_path / "x")
+    with pytest.raises(CheckpointError):
+        load_clip(tmp_path / "x")
+
+
 def test_a_generator_is_not_a_clip() -> None:
-    with pytest.raises(CheckpointError, match="is not OpenAI's CLIP state dict"):
+    with pytest.raises(CheckpointError, match="is not a CLIP of OpenAI's or open_clip's"):
         load_clip(VECTORS / "stylegan2-rosinality.pt")

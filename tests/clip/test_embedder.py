@@ -404,15 +404,25 @@ def test_a_config_of_something_else_is_refused(copied: Path, content: str) -> No
         ClipEmbedder.from_folder(copied)
 
 
-def test_weights_that_are_not_all_there_are_refused(copied: Path) -> None:
+def test_missing_unexpected_and_misshapen_tensors_are_listed(copied: Path) -> None:
     # transformers fills what is missing with random numbers and only logs it
     from safetensors.torch import load_file, save_file
 
-    weights = load_file(copied / "model.safetensors")
-    del weights["visual_projection.weight"]
-    save_file(weights, copied / "model.safetensors", {"format": "pt"})
-    with pytest.raises(CheckpointError, match="visual_projection"):
-        ClipEmbedder.from_folder(copied)
+    path = copied / "model.safetensors"
+    weights = load_file(path)
+    for change, problem in (
+        ({"visual_projection.weight": None}, "missing: visual_projection.weight$"),
+        ({"more": torch.zeros(1)}, "unexpected: more$"),
+        ({"logit_scale": torch.zeros(3)}, r"misshapen: logit_scale \[3\] instead of \[\]$"),
+    ):
+        changed = {k: tensor for k, tensor in (weights | change).items() if tensor is not None}
+        save_file(changed, path, {"format": "pt"})
+        with pytest.raises(CheckpointError, match=problem):
+            ClipEmbedder.from_folder(copied)
+    # older files hold the numbers of the positions as well
+    positions = {"text_model.embeddings.position_ids": torch.arange(9)[None]}
+    save_file(weights | positions, path, {"format": "pt"})
+    ClipEmbedder.from_folder(copied)
 
 
 def test_a_folder_of_another_model_is_refused(copied: Path) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from styleclip import __version__
 from styleclip.apps import directions, mapper, portraits
-from styleclip.apps.console import complain
+from styleclip.apps.console import complain, plain_warnings
 from styleclip.apps.edit import apply, edit
 from styleclip.apps.sample import invert, sample
 from styleclip.apps.show import show
@@ -37,11 +37,12 @@ app.add_typer(portraits.app, name="portraits")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
-        code = app(
-            args=None if arguments is None else list(arguments),
-            prog_name="styleclip",
-            standalone_mode=False,
-        )
+        with plain_warnings():
+            code = app(
+                args=None if arguments is None else list(arguments),
+                prog_name="styleclip",
+                standalone_mode=False,
+            )
     except (StyleclipError, typer.TyperException) as error:
         complain(_usage(error) if isinstance(error, typer.TyperException) else str(error))
         return 2

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from styleclip.errors import ArgumentError
+from styleclip.errors import ArgumentError, CheckpointWarning
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,26 @@ OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 def complain(sentence: str, kind: str = "error") -> None:
     """One line on stderr, whatever line breaks the sentence had."""
     print(f"styleclip: {kind}: {' '.join(sentence.split())}", file=sys.stderr)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """What files leave open (``CheckpointWarning``) is said like any complaint."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CheckpointWarning)
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int,
+            file: TextIO | None = None, line: str | None = None,
+        ) -> None:  # fmt: skip
+            if issubclass(category, CheckpointWarning):
+                complain(str(message), kind="warning")
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def answer(result: Mapping[str, Any], lines: list[str], as_json: bool) -> None:

@@ -52,8 +52,8 @@ BankFile = Annotated[
     typer.Option(
         "--bank",
         metavar="FILE",
-        help="A bank that 'measure' wrote; 'own' for the model's; 'instant' to look at this prompt "
-        "alone; by samples if absent.",
+        help="A bank that 'measure' wrote, or an official fs3.npy; 'own' for the model's; "
+        "'instant' to look at this prompt alone; by samples if absent.",
     ),
 ]
 

@@ -100,6 +100,13 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="Learn from these pictures, inverted, not samples."),
     ] = None,
+    latents_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Learn from these latents in W+: an official latents.pt or w_plus.npy.",
+        ),
+    ] = None,
     latents: Annotated[
         int | None,
         typer.Option(min=2, max=1_000_000, metavar="N", help="Samples to learn from; 1000."),
@@ -129,7 +136,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a mapper; stopped or killed, the same command goes on and ends in the same file."""
-    from styleclip.checkpoints import load_training, tensors_hash
+    from styleclip.checkpoints import load_latents, load_training, tensors_hash
     from styleclip.editing.mapper_training import check_training, train_mapper
     from styleclip.portraits.training import finish_the_step
 
@@ -138,17 +145,23 @@ def train(
     asked = [*(texts or []), *(() if prompts is None else read_prompt_list(prompts))]
     if not asked:
         raise ArgumentError("give a prompt to learn, as in 'a face with red hair', or --prompts")
-    if pictures is not None and (latents is not None or truncation is not None):
-        raise ArgumentError("--latents and --truncation are of samples: leave them, or --pictures")
+    if pictures is not None and latents_file is not None:
+        raise ArgumentError("give --pictures or --latents-file to learn from, not both")
+    given = "--pictures" if pictures is not None else "--latents-file"
+    if (pictures or latents_file) and (latents is not None or truncation is not None):
+        raise ArgumentError(f"--latents and --truncation are of samples: leave them, or {given}")
     config = _config(preset, network, levels, len(asked), loss=loss, steps=steps, batch=batch,
                      rate=rate, seed=seed)  # fmt: skip
     files = None if pictures is None else files_of(pictures)
+    ready = None if latents_file is None else load_latents(latents_file)
     studio = open_studio(model, device)
     pairs = [studio.prompt(text) for text in asked]
     for note in dict.fromkeys(note for each in pairs for note in studio.prompt_warnings(each)):
         complain(note, kind="warning")
     identity = studio.identity if config.identity_weight else None
     check_training(studio.generator, pairs, config, identity)
+    if ready is not None:
+        ready = _fitting(studio, ready, latents_file)
     studio.embedder.embed_texts([text for each in pairs for text in (each.target, each.neutral)])
     latent_map = studio.latent_map if config.needs_latent_map else None
     partial = out.with_name(out.name + ".partial")
@@ -156,7 +169,9 @@ def train(
 
     with progress() as bar:
         source: dict[str, Any]
-        if files is None:
+        if ready is not None:
+            source, learned = {"given": len(ready)}, ready
+        elif files is None:
             source = {"samples": latents or 1000, "psi": 1.0 if truncation is None else truncation}
             learned = studio.samples(source["samples"], seed, source["psi"])
         else:
@@ -343,6 +358,19 @@ def tensorboard_log(folder: Path | None, state: TrainingState | None) -> Iterato
         yield writer
     finally:
         writer.close()
+
+
+def _fitting(studio: Studio, latents: Tensor, file: Path | None) -> Tensor:
+    """The w_plus [N,L,D] of a file, on the device. Raises ``ArgumentError`` unless they fit."""
+    generator = studio.generator
+    if len(latents) < 2:
+        raise ArgumentError(f"{file} has the latents of one picture: a mapper needs at least 2")
+    if latents.shape[1:] != (generator.rows, generator.config.w_dim):
+        raise ArgumentError(
+            f"{file} has latents of shape {list(latents.shape[1:])}, this generator's are "
+            f"[{generator.rows}, {generator.config.w_dim}]: they belong to another generator"
+        )
+    return latents.to(studio.device)
 
 
 def _inverted(studio: Studio, files: Sequence[Path], bar: OnStep) -> Tensor:

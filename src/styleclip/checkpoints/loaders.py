@@ -1,7 +1,6 @@
 """From a path to a network that is ready to use: tell the layout apart, convert, fill strictly.
 
   load_generator(path) -> StyleGAN2        native, rosinality or NVIDIA weights
-  load_clip(path)      -> ClipEmbedder     a transformers folder, or OpenAI's state dict
   load_encoder(path)   -> Encoder or PyramidEncoder        native, e4e or pSp
   load_identity(path)  -> IdentityNetwork or ArcFace       native, or the public IR-SE50
   load_latent_map, load_reader                             native
@@ -13,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from styleclip.checkpoints import (
-    clip_openai,
     face_encoders,
     keymap,
     registry,
@@ -38,11 +36,6 @@ from styleclip.faces.reader import Reader, ReaderConfig
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.inversion.e4e import PyramidConfig, PyramidEncoder
 from styleclip.inversion.encoder import Encoder, EncoderConfig
-
-if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
-
-    from styleclip.clip.embedder import ClipEmbedder
 
 C = TypeVar("C")
 N = TypeVar("N", bound=nn.Module)
@@ -85,30 +78,6 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
     state_dict.clear()  # laid out anew, the weights would be in memory twice
     generator.channels_last()
     return generator.eval().requires_grad_(False)
-
-
-def load_clip(path: str | Path, tokenizer: str | Path | None = None) -> ClipEmbedder:
-    """A CLIP from a `transformers` folder, OpenAI's state dict, a model folder or a built-in name.
-
-    OpenAI's file holds no tokenizer: ``tokenizer`` is a folder that does (vocab.json and
-    merges.txt). Without it only ``embed_images`` and ``embed_token_ids`` work; texts raise
-    ``PromptError``. Raises ``CheckpointError``.
-    """
-    from styleclip.clip.embedder import ClipEmbedder
-
-    location = _inside_model(path, registry.CLIP)
-    if location.is_dir():
-        return ClipEmbedder.from_folder(location)
-    weights = read_weights(location)
-    if not clip_openai.recognises(weights.contents):
-        raise CheckpointError(
-            f"{location} is not OpenAI's CLIP state dict: "
-            "give that, or a folder saved by transformers"
-        )
-    model = clip_openai.build(weights.contents, location)
-    if tokenizer is None:
-        return ClipEmbedder(model, None)
-    return ClipEmbedder(model, _read_tokenizer(Path(tokenizer), model.config.text_config))
 
 
 def load_latent_map(path: str | Path) -> LatentMap:
@@ -241,30 +210,6 @@ def _filled(network: N, state_dict: Mapping[str, Tensor], source: Path) -> N:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.eval().requires_grad_(False)
     return network
-
-
-def _read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
-    from transformers import CLIPTokenizer
-
-    if not folder.is_dir():
-        raise CheckpointError(f"there is no tokenizer folder {folder}: check the path")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        raise CheckpointError(
-            f"{folder} holds no CLIP tokenizer: it has neither tokenizer.json nor vocab.json"
-        )
-    tokenizer: CLIPTokenizer
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # transformers raises whatever its many readers raise
-        raise CheckpointError(
-            f"the tokenizer in {folder} cannot be read: {first_line(error)}"
-        ) from error
-    if tokenizer.eos_token_id != config.eos_token_id:
-        raise CheckpointError(
-            f"the tokenizer in {folder} ends texts with token {tokenizer.eos_token_id}, this CLIP "
-            f"expects {config.eos_token_id}: they do not belong together"
-        )
-    return tokenizer
 
 
 def save_generator(

@@ -1,10 +1,17 @@
-"""Mappers as the official StyleCLIP code saves them: ``{"state_dict": ..., "opts": ...}``.
+"""What the official StyleCLIP code saves: mappers, and the arrays of its global directions.
 
+Mappers are ``{"state_dict": ..., "opts": ...}``:
   mapper.course_mapping.mapping.1.weight  ->  networks.0.0.weight      rows 0 to 3 of W+
   mapper.mapping.mapping.1.weight         ->  networks.0.0.weight      SingleMapper, all rows
   mapper.mapper_3.mapping.1.weight        ->  networks.2.0.weight      in S, by the layer's number
 ``opts.work_in_stylespace`` says whether it works in S, never ``opts.mapper_type``. Real files also
 carry the whole generator under ``decoder.``, which is dropped.
+
+  fs3.npy [rows,E]   relevance of the conv channels, layer by layer, up to some resolution -> [S,E]
+  S_mean_std         a pickle [means, deviations], each a list with an array for every style layer
+The released fs3 go up to 128 pixels (5,376 rows for config F of 256 pixels and more), later ones to
+the end (6,048 for 1024). They name neither generator nor CLIP. Of these two, only files that this
+project wrote were read.
 """
 
 from __future__ import annotations
@@ -13,11 +20,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from styleclip.checkpoints.keymap import Rule
 from styleclip.editing.mapper import LAYERS, LEVELS, Group, MapperConfig
 from styleclip.errors import CheckpointError
+from styleclip.latents import StyleLayout
 
 NAMES = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fine_mapping"}
 DROPPED: dict[str, Tensor | None] = {r"decoder\..*": None, r"latent_avg": None}
@@ -94,3 +103,71 @@ def _style_groups(state: dict[str, Any], source: str | Path) -> list[Group]:
             groups.append(Group(f"mapper_{number}", first, first + width, width))
         first += width
     return groups
+
+
+def relevance_matrix(rows: Tensor, layout: StyleLayout, source: str | Path) -> Tensor:
+    """fs3 [rows,E] -> [S,E], zero at toRGB and beyond the last resolution that it has.
+
+    A row of NaN is a channel that changed nothing (0 / 0 in the official code) and becomes zeros.
+    Raises ``CheckpointError`` unless the rows are those of whole resolutions of ``layout``, each of
+    unit length or zero.
+    """
+    until: dict[int, int] = {}  # resolution -> conv channels up to it
+    channels = 0
+    for layer in layout:
+        channels += layer.channels if layer.kind == "conv" else 0
+        until[layer.resolution] = channels
+    if rows.ndim != 2 or rows.shape[0] not in until.values():
+        known = ", ".join(f"{count} (to {size} pixels)" for size, count in until.items())
+        raise CheckpointError(
+            f"{source} is an array of shape {list(rows.shape)}, expected [rows, E] with one of "
+            f"{known} rows for this generator: it was measured on another generator, or is no fs3"
+        )
+    unknown = rows.isnan().all(dim=1, keepdim=True)
+    rows = torch.where(unknown, 0.0, rows)
+    lengths = rows.norm(dim=1)
+    if not bool(((lengths - 1).abs().lt(0.02) | lengths.eq(0)).all()):
+        raise CheckpointError(
+            f"{source} has rows that are not of unit length, so it is no fs3 (the relevance of "
+            "style channels): give another file"
+        )
+    columns = layout.conv_columns().nonzero().flatten()[: len(rows)]
+    matrix = torch.zeros(layout.size, rows.shape[1])
+    matrix[columns] = rows
+    return matrix
+
+
+def style_statistics(
+    contents: Any, layout: StyleLayout, source: str | Path
+) -> tuple[Tensor, Tensor]:
+    """The contents of ``S_mean_std`` -> mean and standard deviation [S] of the style.
+
+    Raises ``CheckpointError`` unless it has both for every layer of ``layout``.
+    """
+    widths = [layer.channels for layer in layout]
+    found = []
+    for values in contents if isinstance(contents, list | tuple) else ():
+        if not isinstance(values, list | tuple):
+            break
+        try:
+            parts = [torch.as_tensor(value, dtype=torch.float32).flatten() for value in values]
+        except (TypeError, ValueError, RuntimeError):
+            break
+        if [len(part) for part in parts] != widths:
+            raise CheckpointError(
+                f"{source} has statistics of {len(parts)} layers with {sum(map(len, parts))} "
+                f"channels, this generator has {len(widths)} with {layout.size}: they are another "
+                "generator's"
+            )
+        found.append(torch.cat(parts))
+    if len(found) != 2 or len(contents) != 2:
+        raise CheckpointError(
+            f"{source} does not hold two lists of arrays, the means and the deviations of every "
+            "style layer: give the S_mean_std that belongs to the fs3, or move it away to have "
+            "them measured"
+        )
+    mean, std = found
+    if not bool(mean.isfinite().all() and std.isfinite().all() and (std >= 0).all()):
+        raise CheckpointError(f"{source} has statistics that are no finite numbers, or negative "
+                              "deviations: move it away to have them measured")  # fmt: skip
+    return mean, std

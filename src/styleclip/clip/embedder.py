@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -81,21 +81,19 @@ class ClipEmbedder:
         try:
             with _silenced():
                 loaded: Any = CLIPModel.from_pretrained(
-                    folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-                )
+                    folder, local_files_only=True, dtype=torch.float32, output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # they are reported, and judged below
+                )  # fmt: skip
                 model, report = loaded
-                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                # asked, transformers would offer to run code that the folder may hold
+                tokenizer = AutoTokenizer.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                )
             mean, std = _preprocessing(folder)
         except Exception as error:  # transformers raises whatever its many readers raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(f"{folder} cannot be read as a CLIP folder: {reason}") from error
-        # transformers fills what is missing with random numbers and only logs it
-        lacking = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
-        if lacking:
-            raise CheckpointError(
-                f"{folder} lacks {len(lacking)} of a CLIP's tensors, such as {lacking[0]}: is it "
-                "another kind of model, or was it copied only in part?"
-            )
+        _check_report(report, folder)
         return cls(model, tokenizer, mean, std, templates)
 
     @property
@@ -171,10 +169,31 @@ class ClipEmbedder:
         return torch.tensor([row + [end] * (longest - len(row)) for row in rows])
 
 
+def _check_report(report: Mapping[str, Any], folder: Path) -> None:
+    """Raise ``CheckpointError`` unless the folder's tensors are a CLIP's, all and no others."""
+    # transformers fills what is missing with random numbers, leaves out what is too much, and logs
+    missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    misshapen = sorted(
+        f"{name} {list(found)} instead of {list(wanted)}"
+        for name, found, wanted in report["mismatched_keys"]
+    )
+    listed = (("missing", missing), ("misshapen", misshapen), ("unexpected", unexpected))
+    problems = "; ".join(f"{what}: {', '.join(names[:5])}" for what, names in listed if names)
+    if problems:
+        raise CheckpointError(
+            f"{folder} does not have a CLIP's tensors, so it is another kind of model, or was "
+            f"copied only in part; {problems}"
+        )
+
+
 def _preprocessing(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and std that the folder states, OpenAI's where it states none."""
-    path = folder / "preprocessor_config.json"
-    stated = json.loads(path.read_text()) if path.is_file() else {}
+    stated: dict[str, Any] = {}
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / name).is_file():
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            stated = found.get("image_processor", found)  # newer ones nest it
+            break
     return stated.get("image_mean", OPENAI_MEAN), stated.get("image_std", OPENAI_STD)
 
 

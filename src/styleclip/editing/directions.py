@@ -91,6 +91,11 @@ def without(direction: Tensor, others: Sequence[Tensor]) -> Tensor:
 
 def channel_step(relevance: Relevance, wanted: Tensor, config: DirectionConfig) -> Tensor:
     """alpha ds [S] of the channels whose relevance to ``wanted`` [E] passes."""
+    if relevance.matrix.shape[1] != len(wanted):
+        raise ArgumentError(
+            f"this bank was measured with a CLIP whose vectors have {relevance.matrix.shape[1]} "
+            f"numbers, the prompt's has {len(wanted)}: use the CLIP that it was measured with"
+        )
     response = relevance.matrix @ wanted  # R
     largest = response.abs().max()
     if not largest > 0:

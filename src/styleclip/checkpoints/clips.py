@@ -1,0 +1,136 @@
+"""CLIPs of every public kind -> ``ClipEmbedder``, with the preprocessing that their weights need.
+
+  load_clip("clip/"), load_clip("openai/clip-vit-base-patch32")   a transformers folder, a hub name
+  load_clip("ViT-B-32.pt")                                        OpenAI's state dict or archive
+  load_clip("open_clip_model.safetensors")                        open_clip's, with its config
+What a file is, its keys decide. Single files hold no tokenizer: one beside them is found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from styleclip.checkpoints import clip_openai, clip_openclip, hub, registry
+from styleclip.checkpoints.clip_openai import Activation
+from styleclip.checkpoints.files import Weights, first_line, read_weights
+from styleclip.errors import ArgumentError, CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+    from styleclip.clip.embedder import ClipEmbedder
+
+
+def load_clip(
+    path: str | Path,
+    tokenizer: str | Path | None = None,
+    activation: Activation | None = None,
+) -> ClipEmbedder:
+    """A CLIP with a ViT image tower, float32, on the CPU.
+
+    ``path``: a folder that `transformers` saved; a name on the Hugging Face hub, "OWNER/NAME" or
+    "hf:OWNER/NAME", from its cache or fetched; OpenAI's ``.pt``; a file of open_clip, or a folder
+    with one; a model folder, or the name of a built-in model.
+
+    ``tokenizer`` is a folder with vocab.json and merges.txt, or tokenizer.json; without it, single
+    files take the one in their own folder, and where there is none only ``embed_images`` and
+    ``embed_token_ids`` work: texts raise ``PromptError``. ``activation`` of single files overrides
+    what is said or assumed: "quick_gelu" for networks that began as OpenAI's, "gelu" for others.
+    Warns (``CheckpointWarning``) where something had to be assumed. Raises ``CheckpointError``.
+    """
+    from styleclip.clip.embedder import ClipEmbedder
+
+    if activation not in (None, "gelu", "quick_gelu"):
+        raise ArgumentError(f"activation must be 'gelu' or 'quick_gelu', got {activation!r}")
+    location = _locate(path)
+    if location.is_dir():
+        found = _open_clip_file(location)
+        if found is None:
+            if tokenizer is not None or activation is not None:
+                raise ArgumentError(
+                    f"the folder {location} says its tokenizer and activation itself: leave "
+                    "tokenizer and activation out"
+                )
+            return ClipEmbedder.from_folder(location)
+        location = found
+    weights = read_weights(location)
+    if clip_openai.recognises(weights.contents):
+        model = clip_openai.build(weights.contents, location, activation or "quick_gelu")
+        embedder = ClipEmbedder(model, None)
+    else:
+        state = clip_openclip.unwrap(weights.contents)
+        if not clip_openclip.recognises(state):
+            raise _unknown(weights)
+        model, settings = clip_openclip.build(state, location, activation)
+        embedder = ClipEmbedder(model, None, settings.mean, settings.std)
+    folder = location.parent if tokenizer is None else Path(tokenizer)
+    if tokenizer is not None or has_tokenizer(folder):
+        embedder.tokenizer = read_tokenizer(folder, model.config.text_config)
+    return embedder
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a CLIP's tokenizer lies in ``folder``."""
+    names = ("vocab.json", "merges.txt")
+    return (folder / "tokenizer.json").is_file() or all((folder / n).is_file() for n in names)
+
+
+def read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
+    """The tokenizer in ``folder``, if it is one for the text tower of ``config``."""
+    from transformers import CLIPTokenizer
+
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no tokenizer folder {folder}: check the path")
+    if not has_tokenizer(folder):
+        raise CheckpointError(
+            f"{folder} holds no CLIP tokenizer: it has neither tokenizer.json nor vocab.json and "
+            "merges.txt"
+        )
+    tokenizer: CLIPTokenizer
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # transformers raises whatever its many readers raise
+        raise CheckpointError(
+            f"the tokenizer in {folder} cannot be read: {first_line(error)}"
+        ) from error
+    if tokenizer.eos_token_id != config.eos_token_id:
+        raise CheckpointError(
+            f"the tokenizer in {folder} ends texts with token {tokenizer.eos_token_id}, this CLIP "
+            f"expects {config.eos_token_id}: they do not belong together; give its own with "
+            "tokenizer=FOLDER"
+        )
+    return tokenizer
+
+
+def _locate(path: str | Path) -> Path:
+    """The file or folder of a CLIP: of a model, of the hub, or ``path`` itself."""
+    if str(path) in registry.BUILT_IN or (Path(path) / registry.DESCRIPTION).is_file():
+        return registry.read_model(path).file(registry.CLIP)
+    name = hub.hub_name(path)
+    if name is not None:
+        return hub.find_clip(name)
+    if not Path(path).exists():
+        known = ", ".join(sorted(registry.BUILT_IN))
+        raise CheckpointError(
+            f"there is no file or folder {path}, and no built-in model of that name ({known}): "
+            "check the path, or write hf:OWNER/NAME for a model of the Hugging Face hub"
+        )
+    return Path(path)
+
+
+def _open_clip_file(folder: Path) -> Path | None:
+    """The weights of open_clip in a folder that has none of transformers."""
+    names = [f"{name}{ending}" for name in hub.TRANSFORMERS for ending in ("", ".index.json")]
+    has_weights = any((folder / name).is_file() for name in names)
+    if has_weights and (folder / "config.json").is_file():
+        return None
+    return next((folder / n for n in clip_openclip.FILES if (folder / n).is_file()), None)
+
+
+def _unknown(weights: Weights) -> CheckpointError:
+    keys = ", ".join(list(weights.contents)[:5]) or "none"
+    return CheckpointError(
+        f"{weights.path} is not a CLIP of OpenAI's or open_clip's layout (its first keys: {keys}): "
+        "give such a file, or a folder saved by transformers"
+    )
