@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from styleclip.checkpoints import (
     clip_openai,
+    clip_vocabulary,
     keymap,
     registry,
     stylegan2_nvidia,
@@ -74,15 +75,17 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
 
 
 def load_clip(path: str | Path, tokenizer: str | Path | None = None) -> ClipEmbedder:
-    """A CLIP from a `transformers` folder, OpenAI's state dict, a model folder or a built-in name.
+    """A CLIP from a `transformers` folder, OpenAI's state dict, a model folder or a known name.
 
     OpenAI's file holds no tokenizer: ``tokenizer`` is a folder that does (vocab.json and
-    merges.txt). Without it only ``embed_images`` and ``embed_token_ids`` work; texts raise
-    ``PromptError``. Raises ``CheckpointError``.
+    merges.txt), or OpenAI's own vocabulary file. Without it only ``embed_images`` and
+    ``embed_token_ids`` work; texts raise ``PromptError``. Raises ``CheckpointError``.
     """
     from styleclip.clip.embedder import ClipEmbedder
 
     location = _inside_model(path, registry.CLIP)
+    if tokenizer is None and _is_model(path):
+        tokenizer = registry.read_model(path).tokenizer
     if location.is_dir():
         return ClipEmbedder.from_folder(location)
     weights = read_weights(location)
@@ -157,6 +160,8 @@ def _native(
 def _read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
     from transformers import CLIPTokenizer
 
+    if folder.is_file():
+        return clip_vocabulary.read_vocabulary(folder, config.vocab_size)
     if not folder.is_dir():
         raise CheckpointError(f"there is no tokenizer folder {folder}: check the path")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
@@ -248,15 +253,18 @@ def _convert(
 
 def _inside_model(path: str | Path, part: str) -> Path:
     """The part of a model, if ``path`` is its name or its folder; otherwise ``path`` itself."""
-    is_model = str(path) in registry.BUILT_IN or (Path(path) / registry.DESCRIPTION).is_file()
-    if is_model:
+    if _is_model(path):
         return registry.read_model(path).file(part)
     if not Path(path).exists():
-        known = ", ".join(sorted(registry.BUILT_IN))
+        known = registry.known_names()
         raise CheckpointError(
-            f"there is no file {path}, and no built-in model of that name ({known}): check the path"
+            f"there is no file {path}, and no model of that name ({known}): check the path"
         )
     return Path(path)
+
+
+def _is_model(path: str | Path) -> bool:
+    return registry.is_name(path) or (Path(path) / registry.DESCRIPTION).is_file()
 
 
 def _number(text: str, name: str, source: Path) -> float | None:
