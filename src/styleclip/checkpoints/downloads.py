@@ -328,9 +328,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def __init__(self, mirror: str | None) -> None:
         self.mirror = mirror
 
-    def redirect_request(self, *arguments: Any) -> urllib.request.Request | None:
-        check_address(arguments[-1], self.mirror)
-        return super().redirect_request(*arguments)
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        try:
+            check_address(newurl, self.mirror)
+        except DownloadError:
+            fp.close()
+            raise
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _examine(part: Path) -> Arrived:
