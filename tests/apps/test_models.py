@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from styleclip import images
-from styleclip.checkpoints import public, save_network
+from styleclip.checkpoints import public, read_model, save_network
 from styleclip.checkpoints.cache import Cache
 from styleclip.checkpoints.public import NVIDIA, OPENAI, Bundle, PublicFile
 from styleclip.inversion.encoder import Encoder, EncoderConfig
@@ -88,6 +88,7 @@ def test_fetch_and_edit(run: Run, site: Site, here: Cache) -> None:
     found = models(run, "fetch", "tiny", "--yes", "--json").json()
     assert [each["name"] for each in found["files"]] == [GENERATOR, CLIP, WORDS, ENCODER]
     assert found["models"] == ["tiny"] and found["skipped"] == []
+    assert here.model("tiny").is_dir()
     assert "Nvidia Source Code License (research" in run.err and NVIDIA.page in run.err
     run("edit", "--seed", "1", "--model", "tiny", "a face -> a red face", *QUICK, "--out", "a.png",
         model=False)  # fmt: skip
@@ -256,8 +257,9 @@ def own(networks: dict[str, bytes], place: Path) -> None:
 def test_add_and_edit(run: Run, own: None, here: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     found = models(
         run, "add", "mine", "--generator", GENERATOR, "--clip", CLIP, "--tokenizer", WORDS,
-        "--encoder", ENCODER, "--neutral", "a face", "--description", "my own", "--json",
+        "--encoder", ENCODER, "--neutral", "a face", "--description", "my own", "--faces", "--json",
     ).json()  # fmt: skip
+    assert read_model("mine").extra == {"alignment": {"kind": "ffhq"}}
     assert found["out"] == str(here.model("mine") / "model.json")
     assert re.search(r"mine +added +my own", models(run, "list").out)
     assert models(run, "path", "mine").out.strip() == str(here.model("mine"))

@@ -159,6 +159,9 @@ def test_a_clip_in_one_file_has_a_vocabulary(tmp_path: Path) -> None:
     fetched.parent.mkdir(parents=True)
     write_vocabulary(fetched)
     expected = load_clip(mine).embed_texts(["face"])
+    (tmp_path / "vocab.json").touch()  # beside the CLIP is another, for its reader to find
+    assert read_model(mine).tokenizer is None
+    (tmp_path / "vocab.json").unlink()
     fetched.unlink()
     own = named(tmp_path / "own", {"clip": "../clip.pt", "tokenizer": "../words.gz"})
     assert torch.equal(load_clip(own).embed_texts(["face"]), expected)
@@ -197,6 +200,7 @@ def test_what_was_fetched_is_a_model() -> None:
     model = read_model("ffhq")
     assert (model.name, model.neutral) == ("ffhq", "a face")
     assert "Nvidia Source Code License-NC" in model.licence
+    assert model.extra == {"alignment": {"kind": "ffhq"}}
     assert model.file(registry.GENERATOR) == cache.file("stylegan2-ffhq-config-f.pt")
     assert model.tokenizer == cache.file("bpe_simple_vocab_16e6.txt.gz")
     assert model.find(registry.ENCODER) is None  # it can do without

@@ -17,6 +17,7 @@ import typer
 
 from styleclip.apps.console import answer, complain, progress
 from styleclip.apps.options import Force, Json
+from styleclip.apps.outputs import make_folder
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def fetch(
             kind="note",
         )
     ready = [name for name in asked if name in BUNDLES]
+    for name in ready:
+        make_folder(place.model(name))  # for what is measured of it
     lines = [f"{row['path']}  {_megabytes(row['size'])}" for row in rows]
     lines += [f"ready: styleclip edit PHOTO PROMPT --model {name}" for name in ready]
     result = {"cache": str(place.folder), "files": rows, "skipped": [e.name for e in skipped]}
@@ -180,6 +183,9 @@ def add(
     identity: Annotated[
         str | None, typer.Option(metavar="FILE", help="Whose face it is; optional.")
     ] = None,
+    faces: Annotated[
+        bool, typer.Option("--faces", help="Its pictures are faces that lie as FFHQ's do.")
+    ] = False,
     description: Annotated[str, typer.Option(metavar="TEXT", help="For 'models list'.")] = "",
     cache: CacheFolder = None,
     force: Force = False,
@@ -187,7 +193,7 @@ def add(
 ) -> None:
     """Give your own generator a name for --model; its files stay where they are."""
     from styleclip.checkpoints.cache import plain_name
-    from styleclip.checkpoints.public import BUNDLES, VOCABULARY
+    from styleclip.checkpoints.public import ALIGNED, BUNDLES, VOCABULARY
     from styleclip.checkpoints.registry import BUILT_IN, DESCRIPTION
 
     place = _cache(cache)
@@ -209,6 +215,8 @@ def add(
     }
     parts = {part: _part(place, each) for part, each in stated.items() if each is not None}
     values = {"name": name, "description": description, "neutral": neutral, "parts": parts}
+    if faces:
+        values["alignment"] = ALIGNED
     _write_description(target, values)
     if place.folder != _cache(None).folder:
         complain(f"other commands find it with STYLECLIP_HOME={place.folder}", kind="note")
@@ -298,8 +306,8 @@ def _part(place: Cache, stated: str) -> str:
 
 def _write_description(target: Path, values: dict[str, Any]) -> None:
     temporary = target.with_name(f"{target.name}.part")
+    make_folder(target.parent)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
         os.replace(temporary, target)
     except OSError as error:

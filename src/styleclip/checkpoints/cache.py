@@ -129,10 +129,10 @@ class Cache:
     def _take(self, file: PublicFile, path: Path) -> None:
         """A file that is here. If nobody recorded it, its hash must be the known one, or is now."""
         size = path.stat().st_size
-        if self._recorded(file.name).get("size") == size:
+        recorded, known = self._recorded(file.name), self.known_hash(file)
+        if known is not None and (recorded.get("sha256"), recorded.get("size")) == (known, size):
             return
         found = Arrived(file_hash(path), size)
-        known = self.known_hash(file)
         if known is not None and found.sha256 != known:
             raise DownloadError(
                 f"{path} is not the file that is known: expected SHA-256 {known}, found "

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["generator", "clip", "tokenizer", "encoder", "identity"]
 
@@ -47,6 +47,7 @@ class Bundle:
     description: str
     neutral: str
     parts: Mapping[str, str] = field(default_factory=dict)  # part -> name of a file
+    extra: Mapping[str, Any] = field(default_factory=dict)  # what else a model.json would say
 
 
 NVIDIA = Licence(
@@ -79,6 +80,7 @@ CONVERTED = (
     "https://huggingface.co/aaronb/StyleGAN2/commit/5fde0cdb3664b04e8126dc6b0cab010e7813c18b"
 )
 
+ALIGNED = {"kind": "ffhq"}  # its pictures are faces that lie as FFHQ's do
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"  # of OpenAI's CLIPs, and LAION's
 
 
@@ -225,9 +227,12 @@ _ALL = [
 FILES = {each.name: each for each in _ALL}
 
 
-def _bundle(name: str, description: str, neutral: str, generator: str, **parts: str) -> Bundle:
+def _bundle(
+    name: str, description: str, neutral: str, generator: str, faces: bool = False, **parts: str
+) -> Bundle:
     clip = {"clip": "ViT-B-32.pt", "tokenizer": VOCABULARY}
-    return Bundle(name, description, neutral, {"generator": generator, **clip, **parts})
+    extra = {"alignment": ALIGNED} if faces else {}
+    return Bundle(name, description, neutral, {"generator": generator, **clip, **parts}, extra)
 
 
 BUNDLES = {
@@ -235,19 +240,19 @@ BUNDLES = {
     for each in (
         _bundle(
             "ffhq", "photographs of faces, 1024 pixels", "a face", "stylegan2-ffhq-config-f.pt",
-            encoder="e4e_ffhq_encode.pt", identity="model_ir_se50.pth",
+            faces=True, encoder="e4e_ffhq_encode.pt", identity="model_ir_se50.pth",
         ),
         _bundle(
             "ffhq-512", "photographs of faces, 512 pixels", "a face", "stylegan2-ffhq-512x512.pkl",
-            identity="model_ir_se50.pth",
+            faces=True, identity="model_ir_se50.pth",
         ),
         _bundle(
             "ffhq-256", "photographs of faces, 256 pixels", "a face", "stylegan2-ffhq-256x256.pkl",
-            identity="model_ir_se50.pth",
+            faces=True, identity="model_ir_se50.pth",
         ),
         _bundle(
             "metfaces", "faces in art, 1024 pixels", "a painted face",
-            "stylegan2-metfaces-1024x1024.pkl",
+            "stylegan2-metfaces-1024x1024.pkl", faces=True,
         ),
         _bundle(
             "afhq", "animal faces, 512 pixels", "an animal", "stylegan2-afhqv2-512x512.pkl"

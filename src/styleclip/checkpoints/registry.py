@@ -92,13 +92,17 @@ class Model:
 
     @property
     def tokenizer(self) -> Path | None:
-        """What turns texts into tokens where the file of the CLIP does not say.
+        """What turns texts into tokens where the CLIP does not say: the model's part, or None.
 
-        Without a part of that name it is OpenAI's vocabulary, if that was fetched.
+        For a CLIP in one file, with no tokenizer beside it, it is OpenAI's vocabulary, if that was
+        fetched.
         """
-        own = self.find(TOKENIZER)
+        own, clip = self.find(TOKENIZER), self.find(CLIP)
+        if own is not None or clip is None or clip.is_dir():
+            return own
         fetched = Cache.here().file(VOCABULARY)
-        return fetched if own is None and fetched.is_file() else own
+        beside = any((clip.parent / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+        return fetched if fetched.is_file() and not beside else None
 
 
 def is_name(name: str | Path) -> bool:
@@ -199,4 +203,5 @@ def _fetched(bundle: Bundle) -> Model:
         )
     licence = ", ".join(each.name for each in licences_of(bundle))
     folder = cache.model(bundle.name)
-    return Model(folder, bundle.name, bundle.description, bundle.neutral, licence, {}, here)
+    extra = dict(bundle.extra)
+    return Model(folder, bundle.name, bundle.description, bundle.neutral, licence, extra, here)
