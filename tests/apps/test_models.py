@@ -270,6 +270,12 @@ def test_add_and_edit(run: Run, own: None, here: Cache, monkeypatch: pytest.Monk
     assert files() == {"seed-1-a-red-face.png"}
 
 
+def test_a_damaged_model_is_listed(run: Run, here: Cache) -> None:
+    here.model("mine").mkdir(parents=True)
+    (here.model("mine") / "model.json").write_text("{")
+    assert re.search(r"mine +damaged +.*is not readable JSON", models(run, "list").out)
+
+
 def test_add_with_a_fetched_clip(run: Run, site: Site, own: None) -> None:
     Path(CLIP).unlink()
     arguments = ["add", "mine", "--generator", GENERATOR, "--clip", CLIP, "--tokenizer", WORDS,

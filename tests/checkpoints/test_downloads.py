@@ -8,12 +8,15 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from styleclip.checkpoints import downloads
 from styleclip.checkpoints.downloads import Arrived, Patience, Wanted, alone, download
@@ -23,6 +26,7 @@ from tests.reference.serving import Answer, Site, serving
 CONTENT = random.Random(0).randbytes(3_000_000)
 HASH = hashlib.sha256(CONTENT).hexdigest()
 SIZE = len(CONTENT)
+OLD, NEW = bytes(range(256)) * 8, bytes(range(255, -1, -1)) * 8
 HASTY = Patience(timeout=5.0, attempts=3, pause=0.0)
 CUT = Answer(cut_after=1_300_000)
 
@@ -209,6 +213,24 @@ def test_a_server_that_always_cuts(site: Site, path: Path) -> None:
     assert site.requests[-1] == ("/a", "bytes=3000-")
 
 
+def test_what_brings_something_goes_on(site: Site, path: Path) -> None:
+    address = site.put("a", CONTENT, Answer(cut_after=1_100_000))
+    patience = Patience(attempts=1, pause=0.0)
+    assert download(wanted(address), path, patience=patience).sha256 == HASH
+    assert len(site.requests) == 3
+
+
+def test_a_tag_goes_with_its_part(site: Site, path: Path) -> None:
+    """The second answer begins another file and does not say so; the third is the first's again."""
+    address = site.put(
+        "a", b"",
+        Answer(body=OLD, cut_after=100), Answer(body=NEW, tag=None, ranges=False, cut_after=200),
+        Answer(body=OLD),
+    )  # fmt: skip
+    download(wanted(address, known=False), path, patience=HASTY)
+    assert path.read_bytes() == OLD
+
+
 def test_a_silent_server(site: Site, path: Path) -> None:
     address = site.put("a", CONTENT, Answer(silence=20.0))
     patience = Patience(timeout=0.1, attempts=2, pause=0.0)
@@ -258,6 +280,48 @@ def test_a_folder_that_cannot_be_written(site: Site, tmp_path: Path) -> None:
     fails(wanted(site.put("a", CONTENT)), path, "cannot be written")
     with pytest.raises(DownloadError, match="cannot be written"), alone(path):
         pass
+
+
+# Anything at all
+
+ANSWERS = st.builds(
+    lambda new, tagged, **rest: Answer(
+        body=NEW if new else OLD, tag=('"new"' if new else '"old"') if tagged else None, **rest
+    ),
+    new=st.booleans(),
+    tagged=st.booleans(),
+    cut_after=st.none() | st.integers(0, len(OLD)),
+    ranges=st.booleans(),
+    status=st.sampled_from([None, None, None, 503, 404]),
+)
+
+
+@given(
+    answers=st.lists(ANSWERS, min_size=1, max_size=6),
+    part=st.none() | st.integers(0, len(OLD) + 9),
+    known=st.booleans(),
+)
+@settings(max_examples=100, deadline=None)
+def test_whatever_a_server_does(answers: list[Answer], part: int | None, known: bool) -> None:
+    """The file that was asked for, or, if any will do, one of those that were served; or none."""
+    with serving() as site, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.pt"
+        if part is not None:
+            path.with_name("net.pt.part").write_bytes((OLD + bytes(9))[:part])
+        wanted = Wanted(
+            site.put("a", b"", *answers), hashlib.sha256(NEW).hexdigest() if known else None
+        )
+        found = sentence = None
+        try:
+            found = download(wanted, path, patience=HASTY)
+        except DownloadError as error:
+            sentence = str(error)
+        if found is None:
+            assert not path.exists() and sentence and "\n" not in sentence
+            return
+        content = path.read_bytes()
+        assert content == NEW or (content == OLD and not known)
+        assert found == Arrived(hashlib.sha256(content).hexdigest(), len(content))
 
 
 # More than one process

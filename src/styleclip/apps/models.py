@@ -18,7 +18,7 @@ import typer
 from styleclip.apps.console import answer, complain, progress
 from styleclip.apps.options import Force, Json
 from styleclip.apps.outputs import make_folder
-from styleclip.errors import ArgumentError
+from styleclip.errors import ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
     from styleclip.checkpoints.cache import Cache
@@ -59,11 +59,7 @@ def list_models(
     place = _cache(cache)
     models = [_row(name, "built in", "", read_model(name).description) for name in BUILT_IN]
     models += [_bundle_row(place, each) for each in BUNDLES.values()]
-    models += [
-        _row(name, "added", "", read_model(place.model(name)).description)
-        for name in place.models()
-        if name not in BUNDLES
-    ]
+    models += [_added_row(place, name) for name in place.models() if name not in BUNDLES]
     singles = [_file_row(place, each) for each in FILES.values()]
     lines = [f"cache {place.folder}", "", *_table(models)]
     if files:
@@ -333,6 +329,15 @@ def _bundle_row(place: Cache, bundle: Bundle) -> dict[str, Any]:
         shown = ""  # what is known is next to nothing
     row = _row(bundle.name, state, shown, bundle.description)
     return {**row, "neutral": bundle.neutral, "parts": dict(bundle.parts), "licences": licences}
+
+
+def _added_row(place: Cache, name: str) -> dict[str, Any]:
+    from styleclip.checkpoints.registry import read_model
+
+    try:
+        return _row(name, "added", "", read_model(place.model(name)).description)
+    except CheckpointError as error:
+        return _row(name, "damaged", "", str(error))
 
 
 def _file_row(place: Cache, file: PublicFile) -> dict[str, Any]:

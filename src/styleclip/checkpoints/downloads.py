@@ -187,11 +187,9 @@ def _attempt(wanted: Wanted, part: Path, on_bytes: OnBytes | None, timeout: floa
         return
     with response:
         start, total = _plan(wanted, response, start)
-        with on_disk(part), part.open("r+b" if start else "wb", buffering=0) as stream:
+        with on_disk(part), part.open("ab" if start else "wb", buffering=0) as stream:
             if start == 0:
                 _write_tag(part, wanted.source, response)
-            stream.seek(start)
-            stream.truncate()
             _copy(wanted, response, stream, start, total, on_bytes)
 
 
