@@ -84,7 +84,7 @@ def load_clip(path: str | Path, tokenizer: str | Path | None = None) -> ClipEmbe
     from styleclip.clip.embedder import ClipEmbedder
 
     location = _inside_model(path, registry.CLIP)
-    if tokenizer is None and _is_model(path):
+    if tokenizer is None and registry.is_model(path):
         tokenizer = registry.read_model(path).tokenizer
     if location.is_dir():
         return ClipEmbedder.from_folder(location)
@@ -253,7 +253,7 @@ def _convert(
 
 def _inside_model(path: str | Path, part: str) -> Path:
     """The part of a model, if ``path`` is its name or its folder; otherwise ``path`` itself."""
-    if _is_model(path):
+    if registry.is_model(path):
         return registry.read_model(path).file(part)
     if not Path(path).exists():
         known = registry.known_names()
@@ -261,10 +261,6 @@ def _inside_model(path: str | Path, part: str) -> Path:
             f"there is no file {path}, and no model of that name ({known}): check the path"
         )
     return Path(path)
-
-
-def _is_model(path: str | Path) -> bool:
-    return registry.is_name(path) or (Path(path) / registry.DESCRIPTION).is_file()
 
 
 def _number(text: str, name: str, source: Path) -> float | None:

@@ -111,6 +111,11 @@ def is_name(name: str | Path) -> bool:
     return name in BUILT_IN or name in BUNDLES or name in Cache.here().models()
 
 
+def is_model(path: str | Path) -> bool:
+    """Whether this is the name of a model or a model folder, not a file of weights."""
+    return is_name(path) or (Path(path) / DESCRIPTION).is_file()
+
+
 def resolve_model(name_or_path: str | Path) -> Path:
     """The folder of a known name or of a path; else a ``CheckpointError`` that lists names."""
     name = str(name_or_path)
