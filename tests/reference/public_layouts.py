@@ -37,7 +37,9 @@ def write_clip(path: Path) -> None:
         config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)
         model = CLIPModel(config)
     theirs = keymap.invert(clip_openai.rules(config), model.state_dict())
-    torch.save({name: tensor.half() for name, tensor in theirs.items()}, path)
+    sizes = {"input_resolution": 32, "context_length": 77, "vocab_size": TOKENS}
+    said = {name: torch.tensor(size) for name, size in sizes.items()}  # theirs say so, too
+    torch.save({name: tensor.half() for name, tensor in theirs.items()} | said, path)
 
 
 def write_generator(path: Path) -> None:
