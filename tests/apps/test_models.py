@@ -89,7 +89,7 @@ def test_fetch_and_edit(run: Run, site: Site, here: Cache) -> None:
     assert [each["name"] for each in found["files"]] == [GENERATOR, CLIP, WORDS, ENCODER]
     assert found["models"] == ["tiny"] and found["skipped"] == []
     assert here.model("tiny").is_dir()
-    assert "Nvidia Source Code License (research" in run.err and NVIDIA.page in run.err
+    assert f"{GENERATOR}: Nvidia Source Code License, {NVIDIA.page}; research" in run.err
     run("edit", "--seed", "1", "--model", "tiny", "a face -> a red face", *QUICK, "--out", "a.png",
         model=False)  # fmt: skip
     assert run.code == 0, run.err

@@ -254,8 +254,8 @@ def _agree(place: Cache, files: Iterable[PublicFile], accepted: bool) -> None:
         if not place.accepted(each.licence):
             terms.setdefault(each.licence, []).append(each.name)
     for licence, names in terms.items():
-        note = f" ({licence.note})" if licence.note else ""
-        complain(f"{', '.join(names)}: {licence.name}{note}, {licence.page}", kind="licence")
+        note = f"; {licence.note}" if licence.note else ""
+        complain(f"{', '.join(names)}: {licence.name}, {licence.page}{note}", kind="licence")
     if not terms:
         return
     if not accepted and sys.stdin.isatty():

@@ -160,9 +160,11 @@ def _transfer(wanted: Wanted, part: Path, on_bytes: OnBytes | None, patience: Pa
             gained = _size(part) - before
             idle = 0 if gained >= PROGRESS else idle + 1
             if idle >= patience.attempts:
+                kept = _size(part)
+                rest = f"{kept:,} bytes are kept, try again to go on from there"
                 raise DownloadError(
                     f"{wanted.source} cannot be fetched ({cut}), tried {idle} times; "
-                    f"{_size(part):,} bytes are kept, the same command goes on from there"
+                    + (rest if kept else "check the connection, and try again")
                 ) from cut
             time.sleep(patience.pause * 2 ** max(idle - 1, 0))
     size = _size(part)
@@ -317,7 +319,8 @@ def _broken(source: str, error: Exception) -> NoReturn:
         raise error
     if isinstance(reason, TimeoutError):
         raise _CutError("the server went silent") from error
-    raise _CutError(f"{type(error).__name__}: {reason}".rstrip(": ")) from error
+    text = getattr(reason, "strerror", None) or f"{type(error).__name__} {reason}".strip()
+    raise _CutError(text) from error
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
