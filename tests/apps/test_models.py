@@ -318,19 +318,28 @@ def test_a_folder_of_ones_own(run: Run, own: None) -> None:
 # What the documents say
 
 
-def documented() -> list[list[str]]:
-    """The commands under "Use real weights", wherever it stands."""
-    commands = []
-    for page in (ROOT / "README.md", ROOT / "docs" / "real-weights.md"):
-        section = page.read_text("utf-8").partition("# Use real weights\n")[2].split("\n## ")[0]
-        for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL):
-            lines = block.replace("\\\n", " ").splitlines()
-            commands += [shlex.split(line, comments=True) for line in lines]
-    return [words for words in commands if words]
+HEADING = "# Use real weights\n"
+PAGES = [
+    page
+    for page in (ROOT / "README.md", ROOT / "docs" / "real-weights.md")
+    if HEADING in page.read_text("utf-8")
+]
 
 
+def documented(page: Path) -> list[list[str]]:
+    """The commands under the heading."""
+    section = page.read_text("utf-8").partition(HEADING)[2].split("\n## ")[0]
+    lines = [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_documented_commands_run(
-    run: Run, site: Site, own: None, picture: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, run: Run, site: Site, own: None, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As they are written; only the files are smaller and the server is this machine."""
     served = {"generator": GENERATOR, "clip": CLIP, "tokenizer": WORDS, "encoder": ENCODER}
@@ -344,7 +353,7 @@ def test_the_documented_commands_run(
             monkeypatch.setitem(public.FILES, part, small)
     picture.rename("photo.jpg")
     Path(GENERATOR).rename("network.pkl")
-    commands = documented()
+    commands = documented(page)
     assert sum("fetch" in words for words in commands) >= 1
     assert sum("edit" in words for words in commands) >= 1
     for words in commands:

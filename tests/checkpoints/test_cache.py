@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +157,32 @@ def test_two_at_once_fetch_it_once(site: Site, cache: Cache) -> None:
     site.released.set()
     for thread in threads:
         thread.join()
+    assert len(site.requests) == 1
+    assert cache.file("net.pt").read_bytes() == CONTENT
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from styleclip.checkpoints.cache import Cache
+from styleclip.checkpoints.public import OPENAI, PublicFile
+file = PublicFile("net.pt", "generator", sys.argv[2], "https://example.org/page", OPENAI)
+Cache(Path(sys.argv[1])).fetch(file, on_wait=lambda: print("waiting", flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_fetch_it_once(site: Site, cache: Cache) -> None:
+    address = site.put("net.pt", CONTENT, Answer(silence=60.0))
+    command = [sys.executable, "-c", CHILD, str(cache.folder), address]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    while len(site.requests) < 1 or not list((cache.folder / "files").glob(".net.pt.lock")):
+        time.sleep(0.02)
+    time.sleep(1.0)  # the other one asks for the lock meanwhile, or is late and finds the file
+    site.released.set()
+    for child in children:
+        child.communicate(timeout=120)
+        assert child.returncode == 0
     assert len(site.requests) == 1
     assert cache.file("net.pt").read_bytes() == CONTENT
 
