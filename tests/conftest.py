@@ -22,6 +22,8 @@ def isolated_home(
     home = str(tmp_path_factory.mktemp("home"))
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "TORCH_HOME"):
         monkeypatch.setenv(name, home)
+    for name in ("STYLECLIP_HOME", "STYLECLIP_OFFLINE", "STYLECLIP_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

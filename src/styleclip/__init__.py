@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from styleclip.errors import (
         ArgumentError,
         CheckpointError,
+        DownloadError,
         ImageError,
         MissingExtraError,
         NonFiniteError,
@@ -169,6 +170,7 @@ _HOMES = {
     "styleclip.errors": (
         "ArgumentError",
         "CheckpointError",
+        "DownloadError",
         "ImageError",
         "MissingExtraError",
         "NonFiniteError",
@@ -215,6 +217,7 @@ __all__ = [
     "CheckpointError",
     "ClipEmbedder",
     "DirectionConfig",
+    "DownloadError",
     "Edit",
     "Encoder",
     "ImageError",

@@ -3,6 +3,7 @@
 StyleclipError
  ├── ArgumentError       a value that cannot be used (also a ValueError)
  ├── CheckpointError     a file that cannot be read as what was asked for
+ ├── DownloadError       a public file that could not be fetched
  ├── ImageError          a picture that cannot be read or written
  ├── PromptError         a text that cannot be used
  ├── NonFiniteError      an optimisation left the finite numbers; carries the best result so far
@@ -24,6 +25,10 @@ class ArgumentError(StyleclipError, ValueError):
 
 class CheckpointError(StyleclipError):
     """A file of weights that is damaged, of another kind, or not complete."""
+
+
+class DownloadError(StyleclipError):
+    """A public file that could not be fetched, or is not the one that is known."""
 
 
 class CheckpointWarning(UserWarning):

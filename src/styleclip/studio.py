@@ -117,7 +117,7 @@ class Studio:
 
     @classmethod
     def load(cls, name: str | Path = "portraits", device: torch.device | str = "cpu") -> Self:
-        """A built-in model by its name, or a model folder. Raises ``CheckpointError``."""
+        """A model by its name, or a model folder. Raises ``CheckpointError``."""
         return cls(read_model(name), device)
 
     @cached_property
@@ -126,19 +126,19 @@ class Studio:
 
     @cached_property
     def embedder(self) -> ClipEmbedder:
-        return load_clip(self.model.file(CLIP)).to(self.device)
+        return load_clip(self.model.file(CLIP), self.model.tokenizer).to(self.device)
 
     @cached_property
     def encoder(self) -> Encoder | PyramidEncoder | None:
         """Image -> w_plus in one pass; None if the model has none."""
-        if not (self.model.folder / ENCODER).exists():
+        if self.model.find(ENCODER) is None:
             return None
         return load_encoder(self.model.file(ENCODER)).to(self.device)
 
     @cached_property
     def latent_map(self) -> LatentMap:
         """CLIP's space -> w: the model's own, or measured now, which takes a while."""
-        if (self.model.folder / LATENT_MAP).exists():
+        if self.model.find(LATENT_MAP) is not None:
             return load_latent_map(self.model.file(LATENT_MAP)).to(self.device)
         return measure_latent_map(self.generator, self.embedder)
 

@@ -1,4 +1,4 @@
-"""The command line: ``styleclip sample | invert | edit | apply | show | directions | mapper | …``.
+"""The command line: ``styleclip sample | invert | edit | apply | show | directions | models | …``.
 
 Results on stdout, progress and complaints on stderr. Exit code 0 done, 1 a replay that differs, 2
 a mistake of the user's with one sentence that says what to do, 130 Ctrl-C. An unexpected exception
@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from styleclip import __version__
-from styleclip.apps import directions, mapper, portraits
+from styleclip.apps import directions, mapper, models, portraits
 from styleclip.apps.console import complain, plain_warnings
 from styleclip.apps.edit import apply, edit
 from styleclip.apps.sample import invert, sample
@@ -31,6 +31,7 @@ for command in (sample, invert, edit, apply, show):
     app.command()(command)
 app.add_typer(directions.app, name="directions")
 app.add_typer(mapper.app, name="mapper")
+app.add_typer(models.app, name="models")
 app.add_typer(portraits.app, name="portraits")
 
 

@@ -258,7 +258,7 @@ def top(
     if strip is not None:
         images.check_output(strip, force)
     studio = open_studio(model, device)
-    if bank is None and (studio.model.folder / DIRECTIONS).exists():
+    if bank is None and studio.model.find(DIRECTIONS) is not None:
         bank = Path(OWN)  # here the question is what each channel does by itself
     relevance = ways_of(studio, bank)
     if isinstance(relevance, str):

@@ -29,7 +29,12 @@ OutOrFolder = Annotated[
         "named after the input if absent."
     ),
 ]
-ModelName = Annotated[str, typer.Option("--model", help="A built-in model, or a model folder.")]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model", help="A model by name (see 'styleclip models list'), or a model folder."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Truncation = Annotated[
     float, typer.Option(min=0, max=2, help="Variety of sampled pictures; 0 is the mean picture.")

@@ -64,12 +64,12 @@ def show(
 
 
 def _model_of(recorded: str, given: str | None) -> str:
-    """A recipe names its model; only a built-in one is found by that name."""
-    from styleclip.checkpoints.registry import BUILT_IN
+    """A recipe names its model; only a known one is found by that name."""
+    from styleclip.checkpoints.registry import is_name
 
-    if given is None and recorded not in BUILT_IN:
+    if given is None and not is_name(recorded):
         raise ArgumentError(
-            f"the picture was made with a model named {recorded!r}, which is not a built-in one: "
+            f"the picture was made with a model named {recorded!r}, which is not known here: "
             "give its folder with --model"
         )
     return given or recorded

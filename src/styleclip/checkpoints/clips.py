@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styleclip.checkpoints import clip_openai, clip_openclip, hub, registry
+from styleclip.checkpoints import clip_openai, clip_openclip, clip_vocabulary, hub, registry
 from styleclip.checkpoints.clip_openai import Activation
 from styleclip.checkpoints.files import Weights, first_line, read_weights
 from styleclip.errors import ArgumentError, CheckpointError
@@ -31,12 +31,13 @@ def load_clip(
 
     ``path``: a folder that `transformers` saved; a name on the Hugging Face hub, "OWNER/NAME" or
     "hf:OWNER/NAME", from its cache or fetched; OpenAI's ``.pt``; a file of open_clip, or a folder
-    with one; a model folder, or the name of a built-in model.
+    with one; a model folder, or the name of a model.
 
-    ``tokenizer`` is a folder with vocab.json and merges.txt, or tokenizer.json; without it, single
-    files take the one in their own folder, and where there is none only ``embed_images`` and
-    ``embed_token_ids`` work: texts raise ``PromptError``. ``activation`` of single files overrides
-    what is said or assumed: "quick_gelu" for networks that began as OpenAI's, "gelu" for others.
+    ``tokenizer`` is a folder with vocab.json and merges.txt, or tokenizer.json, or OpenAI's own
+    vocabulary file; without it, single files take their model's or the one in their own folder, and
+    where there is none only ``embed_images`` and ``embed_token_ids`` work: texts raise
+    ``PromptError``. ``activation`` of single files overrides what is said or assumed: "quick_gelu"
+    for networks that began as OpenAI's, "gelu" for others.
     Warns (``CheckpointWarning``) where something had to be assumed. Raises ``CheckpointError``.
     """
     from styleclip.clip.embedder import ClipEmbedder
@@ -44,6 +45,8 @@ def load_clip(
     if activation not in (None, "gelu", "quick_gelu"):
         raise ArgumentError(f"activation must be 'gelu' or 'quick_gelu', got {activation!r}")
     location = _locate(path)
+    if tokenizer is None and registry.is_model(path):
+        tokenizer = registry.read_model(path).tokenizer
     if location.is_dir():
         found = _open_clip_file(location)
         if found is None:
@@ -77,9 +80,11 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
-    """The tokenizer in ``folder``, if it is one for the text tower of ``config``."""
+    """The tokenizer in ``folder``, or of a vocabulary file, if it fits the text tower."""
     from transformers import CLIPTokenizer
 
+    if folder.is_file():
+        return clip_vocabulary.read_vocabulary(folder, config.vocab_size)
     if not folder.is_dir():
         raise CheckpointError(f"there is no tokenizer folder {folder}: check the path")
     if not has_tokenizer(folder):
@@ -105,15 +110,15 @@ def read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
 
 def _locate(path: str | Path) -> Path:
     """The file or folder of a CLIP: of a model, of the hub, or ``path`` itself."""
-    if str(path) in registry.BUILT_IN or (Path(path) / registry.DESCRIPTION).is_file():
+    if registry.is_model(path):
         return registry.read_model(path).file(registry.CLIP)
     name = hub.hub_name(path)
     if name is not None:
         return hub.find_clip(name)
     if not Path(path).exists():
-        known = ", ".join(sorted(registry.BUILT_IN))
+        known = registry.known_names()
         raise CheckpointError(
-            f"there is no file or folder {path}, and no built-in model of that name ({known}): "
+            f"there is no file or folder {path}, and no model of that name ({known}): "
             "check the path, or write hf:OWNER/NAME for a model of the Hugging Face hub"
         )
     return Path(path)

@@ -333,13 +333,12 @@ def _of_generator(names: list[str]) -> list[str]:
 
 def _inside_model(path: str | Path, part: str) -> Path:
     """The part of a model, if ``path`` is its name or its folder; otherwise ``path`` itself."""
-    is_model = str(path) in registry.BUILT_IN or (Path(path) / registry.DESCRIPTION).is_file()
-    if is_model:
+    if registry.is_model(path):
         return registry.read_model(path).file(part)
     if not Path(path).exists():
-        known = ", ".join(sorted(registry.BUILT_IN))
+        known = registry.known_names()
         raise CheckpointError(
-            f"there is no file {path}, and no built-in model of that name ({known}): check the path"
+            f"there is no file {path}, and no model of that name ({known}): check the path"
         )
     return Path(path)
 

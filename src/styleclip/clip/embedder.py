@@ -155,8 +155,8 @@ class ClipEmbedder:
             raise PromptError("the text is empty: say what the picture should show")
         if self.tokenizer is None:
             raise PromptError(
-                "this CLIP came without a tokenizer: load it with tokenizer=FOLDER, "
-                "or embed token ids"
+                "this CLIP came without a tokenizer: load it with tokenizer=FOLDER, or fetch "
+                "OpenAI's vocabulary once (styleclip models fetch bpe_simple_vocab_16e6.txt.gz)"
             )
         rows = self.tokenizer(sentences, verbose=False)["input_ids"]  # the length is ours to judge
         longest = max(map(len, rows))
