@@ -52,6 +52,8 @@ def infer_config(state: Mapping[str, Any], source: str | Path) -> StyleGAN2Confi
         first, last = state["style.1.weight"], state[f"style.{mapping}.weight"]
         w_dim = last.shape[0]
         hidden = first.shape[0]
+        if min(first.shape[1], w_dim) < 1:
+            raise ValueError(f"z of {first.shape[1]} and w of {w_dim} numbers")
         widths = [state["input.input"].shape[1]]
         widths += [state[f"convs.{2 * i}.conv.weight"].shape[1] for i in range(blocks)]
         return StyleGAN2Config(
