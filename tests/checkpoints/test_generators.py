@@ -6,6 +6,7 @@ import argparse
 import copyreg
 import pickle
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -658,6 +659,19 @@ def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "nothing")
     with pytest.raises(CheckpointError, match="first keys: none"):
         load_generator(tmp_path / "nothing")
+
+
+@pytest.mark.slow
+def test_loading_needs_no_arithmetic_of_the_meta_device() -> None:
+    """The first such operation imports 800 modules of torch: 75 MB and two seconds."""
+    file = VECTORS / "stylegan2-ada.pkl"
+    code = (
+        f"import sys, styleclip.checkpoints as c; c.load_generator({str(file)!r}); "
+        "print([name for name in ('torch._refs', 'torch._meta_registrations', 'sympy') "
+        "if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_grey_generators_are_refused(tmp_path: Path) -> None:

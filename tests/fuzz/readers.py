@@ -51,7 +51,7 @@ def check(content: bytes, file: Path) -> int:
                 read(file)
             found += 1
         except CheckpointError as error:
-            if "\n" in str(error):
+            if not str(error).isprintable():
                 raise Failed(f"{read.__name__}: more than one line: {error!r}") from error
         except Exception as error:
             raise Failed(f"{read.__name__}: {error!r}") from error

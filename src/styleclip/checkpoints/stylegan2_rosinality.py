@@ -3,7 +3,8 @@
   {"g_ema": state dict, "latent_avg": w [D]}, or "g" in its place, or the state dict alone
 Convolutions are stored at unit variance and scaled at run time: ours = theirs / sqrt(9 C). The
 architecture follows from the shapes. Older files lack the noise images, and some the mean w: the
-first are then drawn and the second computed, always the same way.
+first are then drawn and the second computed, always the same way. Of the variants beside
+{"g_ema", "latent_avg"} the only evidence is files that this project wrote.
 """
 
 from __future__ import annotations
