@@ -163,7 +163,8 @@ def nvidia_module(tensors: dict[str, Any], settings: dict[str, Any], name: str =
 
     own = {key: value for key, value in tensors.items() if "." not in key}
     children = list(dict.fromkeys(key.split(".")[0] for key in tensors if "." in key))
-    buffers = ("w_avg", "resample_filter", "noise_const")
+    buffers = {key for key in own if key in ("w_avg", "resample_filter", "noise_const")}
+    buffers |= {key for key, value in own.items() if not _can_learn(value)}
     state: dict[str, Any] = {key: value for key, value in settings.items() if "." not in key}
     state |= {
         "training": False,
@@ -180,6 +181,12 @@ def nvidia_module(tensors: dict[str, Any], settings: dict[str, Any], name: str =
     return _Persistent(
         {"type": "class", "version": 6, "module_src": "# none", "class_name": name, "state": state}
     )
+
+
+def _can_learn(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def _below(entries: dict[str, Any], name: str) -> dict[str, Any]:

@@ -441,6 +441,10 @@ def _nonsense() -> dict[str, bytes]:
     }  # fmt: skip
     files = {key: entry(value) for key, value in found.items()}
     files |= {
+        "name of two lines": entry(b"N", "a\nb"),
+        "name of a terminal's command": entry(b"N", "\x1b[2J"),
+        "name without end": entry(b"N", "a" * 10_000),
+        "name of two lines below": entry(b"}" + text("a\nb") + b"Ns", "g_ema"),
         "protocol 9": b"\x80\x09}.", "only a protocol": b"\x80\x02", "no stop": b"\x80\x02}",
         "stop at once": b"\x80\x02.", "a number": b"\x80\x02K\x01.", "a list": b"\x80\x02].",
         "keys that are numbers": b"\x80\x02}K\x01Ns.", "an object": b"\x80\x02)" + b"\x81.",
@@ -478,6 +482,9 @@ def _other_formats() -> dict[str, bytes]:
         ),
         "safetensors: absurd header": struct.pack("<Q", 1 << 62) + b"{}",
         "safetensors: deep header": safetensors("{" + '"a":[' * 50_000 + "]" * 50_000 + "}"),
+        "safetensors: name of two lines": safetensors(
+            '{"a\\nb":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+        ),
         "safetensors: no header": safetensors("{nonsense"),
     }
     for key, header in {

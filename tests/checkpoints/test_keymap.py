@@ -121,7 +121,7 @@ def test_integers_stay_integers_and_halves_become_float32() -> None:
 def test_other_numbers_are_no_weights(dtype: torch.dtype) -> None:
     theirs = foreign() | {"a": torch.zeros(2, dtype=dtype)}
     name = str(dtype).removeprefix("torch.")
-    with pytest.raises(CheckpointError, match=f"misshapen: a has numbers of type {name}"):
+    with pytest.raises(CheckpointError, match=f"misshapen: a of {name} instead of float32"):
         convert(theirs, RULES, network(), source="file")
 
 

@@ -5,7 +5,8 @@
   module  {_parameters, _buffers, _modules}, {a TorchScript object's attributes} -> {dotted: tensor}
 Only the pickle is read here; each storage keeps its place in the file until a tensor is wanted.
 Code in archives or in NVIDIA's persistent objects is never looked at. Facts: torch.serialization,
-torch/csrc/jit/serialization, and the files that torch 2.13 writes.
+torch/csrc/jit/serialization, and the files that torch 2.13 writes; archives as old as OpenAI's CLIP
+are known from their description alone.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 MOST_ENTRIES = 200_000  # of an archive, and of tensors in modules
 MOST_MODULES_DEEP = 60
+LONGEST_SETTING = 200  # longer text is a comment
 
 
 # --- zip archives -------------------------------------------------------------
@@ -216,7 +218,9 @@ def find_module(tree: Any) -> Module | None:
     for name, value in _walk(tree, "", 0):
         if isinstance(value, (StoredTensor, StoredArray)):
             module.tensors[name] = value
-        elif isinstance(value, (str, int, float, bool, type(None))):
+        elif isinstance(value, (int, float, bool, type(None))) or (
+            isinstance(value, str) and len(value) <= LONGEST_SETTING
+        ):
             module.settings[name] = value
         if len(module.tensors) + len(module.settings) > MOST_ENTRIES:
             raise MalformedError(f"it has a network of more than {MOST_ENTRIES} entries")

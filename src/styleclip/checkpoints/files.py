@@ -25,6 +25,7 @@ from styleclip.checkpoints.finished import first_line as first_line  # most of t
 from styleclip.checkpoints.pickle_machine import Record, Source, UnsuitableError
 from styleclip.errors import CheckpointError
 
+LONGEST_NAME = 500
 Keep = Callable[[list[str]], Collection[str]]
 
 
@@ -58,12 +59,25 @@ def read_weights(path: str | Path, keep: Keep | None = None) -> Weights:
     with opened(path) as (stream, _):
         head = stream.read(512)
     if head[8:9] == b"{":  # the length of a JSON header in 8 bytes, then the header
-        return _read_safetensors(path, keep)
-    if head.startswith(b"PK\x03\x04"):
-        return _read_torch(path, keep, zipped=True)
-    if head.startswith(b"\x80"):
-        return _read_torch(path, keep, zipped=False)
-    raise CheckpointError(f"{path} is not a file of weights: {_guess(head)}; {ADVICE}")
+        weights = _read_safetensors(path, keep)
+    elif head.startswith(b"PK\x03\x04"):
+        weights = _read_torch(path, keep, zipped=True)
+    elif head.startswith(b"\x80"):
+        weights = _read_torch(path, keep, zipped=False)
+    else:
+        raise CheckpointError(f"{path} is not a file of weights: {_guess(head)}; {ADVICE}")
+    _check_names(weights)
+    return weights
+
+
+def _check_names(weights: Weights) -> None:
+    """Messages list names of entries: they must be of one line, and of no commands to terminals."""
+    for key, value in weights.contents.items():
+        for name in (key, *(value if isinstance(value, dict) else ())):
+            if isinstance(name, str) and (len(name) > LONGEST_NAME or not name.isprintable()):
+                raise CheckpointError(
+                    f"{weights.path} has entries whose names are no readable text: {ADVICE}"
+                )
 
 
 def check_hashes(

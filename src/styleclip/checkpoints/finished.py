@@ -242,5 +242,6 @@ def guarded(path: Path, kind: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's message, for ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    """The first line of another library's message, for ours; nothing in it moves a cursor."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    return "".join(each if each.isprintable() else "?" for each in line)

@@ -74,13 +74,12 @@ def convert(
         elif not isinstance(value, Tensor):
             found = type(value).__name__
             problems.misshapen.append(f"{rule.theirs} is a {found}, not a tensor")
-        elif value.is_floating_point() != network[rule.names[0]].is_floating_point():
-            found = str(value.dtype).removeprefix("torch.")
-            problems.misshapen.append(f"{rule.theirs} has numbers of type {found}")
         elif tuple(value.shape) != expected:
             problems.misshapen.append(
                 f"{rule.theirs} {list(value.shape)} instead of {list(expected)}"
             )
+        elif value.is_floating_point() != network[rule.names[0]].is_floating_point():
+            problems.misshapen.append(_of_another_type(rule.theirs, value, network[rule.names[0]]))
         else:
             converted.update(_forward(rule, value, network))
             if consume:
@@ -122,8 +121,14 @@ def fill(network: nn.Module, state_dict: Mapping[str, Tensor], source: str | Pat
         unexpected=[name for name in state_dict if name not in expected],
         misshapen=[
             f"{name} {list(state_dict[name].shape)} instead of {list(tensor.shape)}"
+            if state_dict[name].shape != tensor.shape
+            else _of_another_type(name, state_dict[name], tensor)
             for name, tensor in expected.items()
-            if name in state_dict and state_dict[name].shape != tensor.shape
+            if name in state_dict
+            and (
+                state_dict[name].shape != tensor.shape
+                or state_dict[name].is_floating_point() != tensor.is_floating_point()
+            )
         ],
     ).check(source)
     network.load_state_dict(dict(state_dict), strict=True, assign=True)
@@ -183,9 +188,15 @@ def _layout(tensor: Tensor) -> torch.memory_format:
 def _is_proportional(value: Any, expected: Tensor | None) -> bool:
     if expected is None:
         return True
-    if not isinstance(value, Tensor) or value.shape != expected.shape:
+    if not isinstance(value, Tensor) or value.shape != expected.shape or value.is_complex():
         return False
-    return torch.allclose(value.float() / value.sum(), expected / expected.sum(), atol=1e-3)
+    value = value.float()
+    return torch.allclose(value / value.sum(), expected / expected.sum(), atol=1e-3)
+
+
+def _of_another_type(name: str, value: Tensor, expected: Tensor) -> str:
+    found, wanted = (str(each.dtype).removeprefix("torch.") for each in (value, expected))
+    return f"{name} of {found} instead of {wanted}"
 
 
 def _check_table(rules: Sequence[Rule], network: Mapping[str, Tensor]) -> None:

@@ -240,8 +240,13 @@ class _Machine:
         self.need(size)
         if size <= EAGER:
             return self.read(size)
-        self.flush()
-        return Blob(self.source, self.source.skip(size), size)
+        start = self.at()
+        if self.used + size <= len(self.ahead):
+            self.used += size
+        else:
+            self.flush()
+            self.source.skip(size)
+        return Blob(self.source, start, size)
 
     # --- the stack ---
 

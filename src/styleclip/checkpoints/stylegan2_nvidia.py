@@ -84,12 +84,15 @@ def infer_config(
         first, last = state["mapping.fc0.weight"], state[f"mapping.fc{mapping - 1}.weight"]
         w_dim, hidden = last.shape[0], first.shape[0]
         label = state.get("mapping.embed.weight")
+        z_dim = first.shape[1] - (0 if label is None else label.shape[0])
+        if min(z_dim, w_dim) < 1:
+            raise ValueError(f"z of {z_dim} and w of {w_dim} numbers")
         sizes = [4 << i for i in range(blocks)]
         return StyleGAN2Config(
             resolution=sizes[-1],
             channels=tuple(state[f"synthesis.b{size}.conv1.weight"].shape[0] for size in sizes),
             w_dim=w_dim,
-            z_dim=first.shape[1] - (0 if label is None else label.shape[0]),
+            z_dim=z_dim,
             c_dim=0 if label is None else label.shape[1],
             mapping_layers=mapping,
             mapping_width=None if hidden == w_dim else hidden,

@@ -3,7 +3,8 @@
   {"g_ema": state dict, "latent_avg": w [D]}, or "g" in its place, or the state dict alone
 Convolutions are stored at unit variance and scaled at run time: ours = theirs / sqrt(9 C). The
 architecture follows from the shapes. Older files lack the noise images, and some the mean w: the
-first are then drawn and the second computed, always the same way.
+first are then drawn and the second computed, always the same way. Of the variants beside
+{"g_ema", "latent_avg"} the only evidence is files that this project wrote.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def infer_config(state: Mapping[str, Any], source: str | Path) -> StyleGAN2Confi
         first, last = state["style.1.weight"], state[f"style.{mapping}.weight"]
         w_dim = last.shape[0]
         hidden = first.shape[0]
+        if min(first.shape[1], w_dim) < 1:
+            raise ValueError(f"z of {first.shape[1]} and w of {w_dim} numbers")
         widths = [state["input.input"].shape[1]]
         widths += [state[f"convs.{2 * i}.conv.weight"].shape[1] for i in range(blocks)]
         return StyleGAN2Config(
