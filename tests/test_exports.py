@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
+import sys
+from types import ModuleType
 
 import pytest
 
 import styleclip
+from styleclip import checkpoints
+
+LAZY = pytest.mark.parametrize("module", [styleclip, checkpoints])
 
 
-def test_every_name_resolves() -> None:
-    for name in styleclip.__all__:
-        assert getattr(styleclip, name) is not None, name
-    assert set(styleclip.__all__) <= set(dir(styleclip))
+@LAZY
+def test_every_name_resolves(module: ModuleType) -> None:
+    for name in module.__all__:
+        assert getattr(module, name) is not None, name
+    assert set(module.__all__) <= set(dir(module))
 
 
-def test_one_list_of_names_three_times() -> None:
+@LAZY
+def test_one_list_of_names_three_times(module: ModuleType) -> None:
     """``__all__``, the lazy table and what a type checker sees are written by hand."""
-    tree = ast.parse(inspect.getsource(styleclip))
+    tree = ast.parse(inspect.getsource(module))
     seen = {
         alias.name: node.module
         for block in tree.body
@@ -27,14 +35,25 @@ def test_one_list_of_names_three_times() -> None:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert seen == styleclip._HOME_OF
-    assert {*seen, "__version__"} == set(styleclip.__all__)
-    assert len(set(styleclip.__all__)) == len(styleclip.__all__)
+    assert seen == module._HOME_OF
+    assert {*seen, "__version__"} - set(module.__all__) <= {"__version__"}
+    assert set(module.__all__) - set(seen) <= {"__version__"}
+    assert len(set(module.__all__)) == len(module.__all__)
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+@LAZY
+def test_an_unknown_name_is_an_attribute_error(module: ModuleType) -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        styleclip.nonsense  # noqa: B018
+        module.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("command", [["--help"], ["models", "list"]])
+def test_light_commands_do_not_wait_for_torch(command: list[str]) -> None:
+    code = (
+        "import sys; from styleclip.apps.cli import main; "
+        f"code = main({command!r}); assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_classes_say_where_they_live() -> None:

@@ -10,39 +10,114 @@
   load_mapper(path)    -> SavedMapper    native, or of the official StyleCLIP code
 Foreign weights are converted at this border by complete key maps: every parameter of ours filled
 once, every foreign key used or knowingly dropped, anything else an error. The rest of the library
-cannot tell where weights came from. Nothing in a file is ever executed.
+cannot tell where weights came from. Nothing in a file is ever executed. The names load their
+modules when first asked for: what needs no network must not wait for torch (PEP 562).
 """
 
-from styleclip.checkpoints.arrays import load_latents
-from styleclip.checkpoints.banks import (
-    Bank,
-    check_bank,
-    load_bank,
-    load_scan,
-    save_bank,
-    save_scan,
-)
-from styleclip.checkpoints.clips import load_clip
-from styleclip.checkpoints.edits import SavedEdit, load_edit, save_edit
-from styleclip.checkpoints.files import file_hash, read_weights, tensors_hash
-from styleclip.checkpoints.loaders import (
-    load_encoder,
-    load_generator,
-    load_identity,
-    load_latent_map,
-    load_reader,
-    save_generator,
-)
-from styleclip.checkpoints.mappers import (
-    SavedMapper,
-    check_mapper,
-    load_mapper,
-    load_training,
-    save_mapper,
-    save_training,
-)
-from styleclip.checkpoints.native import read_network, save_network
-from styleclip.checkpoints.registry import Model, read_model, resolve_model
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from styleclip.checkpoints.arrays import (
+        load_latents,
+    )
+    from styleclip.checkpoints.banks import (
+        Bank,
+        check_bank,
+        load_bank,
+        load_scan,
+        save_bank,
+        save_scan,
+    )
+    from styleclip.checkpoints.clips import (
+        load_clip,
+    )
+    from styleclip.checkpoints.edits import (
+        SavedEdit,
+        load_edit,
+        save_edit,
+    )
+    from styleclip.checkpoints.files import (
+        file_hash,
+        read_weights,
+        tensors_hash,
+    )
+    from styleclip.checkpoints.loaders import (
+        load_encoder,
+        load_generator,
+        load_identity,
+        load_latent_map,
+        load_reader,
+        save_generator,
+    )
+    from styleclip.checkpoints.mappers import (
+        SavedMapper,
+        check_mapper,
+        load_mapper,
+        load_training,
+        save_mapper,
+        save_training,
+    )
+    from styleclip.checkpoints.native import (
+        read_network,
+        save_network,
+    )
+    from styleclip.checkpoints.registry import (
+        Model,
+        read_model,
+        resolve_model,
+    )
+
+_HOMES = {
+    "styleclip.checkpoints.arrays": ("load_latents",),
+    "styleclip.checkpoints.banks": (
+        "Bank",
+        "check_bank",
+        "load_bank",
+        "load_scan",
+        "save_bank",
+        "save_scan",
+    ),
+    "styleclip.checkpoints.clips": ("load_clip",),
+    "styleclip.checkpoints.edits": (
+        "SavedEdit",
+        "load_edit",
+        "save_edit",
+    ),
+    "styleclip.checkpoints.files": (
+        "file_hash",
+        "read_weights",
+        "tensors_hash",
+    ),
+    "styleclip.checkpoints.loaders": (
+        "load_encoder",
+        "load_generator",
+        "load_identity",
+        "load_latent_map",
+        "load_reader",
+        "save_generator",
+    ),
+    "styleclip.checkpoints.mappers": (
+        "SavedMapper",
+        "check_mapper",
+        "load_mapper",
+        "load_training",
+        "save_mapper",
+        "save_training",
+    ),
+    "styleclip.checkpoints.native": (
+        "read_network",
+        "save_network",
+    ),
+    "styleclip.checkpoints.registry": (
+        "Model",
+        "read_model",
+        "resolve_model",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Bank",
@@ -77,3 +152,15 @@ __all__ = [
     "save_training",
     "tensors_hash",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value  # asked for once
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -24,9 +24,9 @@ from styleclip.checkpoints.downloads import (
     Wanted,
     alone,
     download,
+    examine,
     on_disk,
 )
-from styleclip.checkpoints.files import file_hash
 from styleclip.checkpoints.public import Licence, PublicFile
 from styleclip.errors import ArgumentError, CheckpointError, DownloadError
 
@@ -108,10 +108,10 @@ class Cache:
             return "absent"
         with alone(path):
             known = self.known_hash(file)
-            found = file_hash(path)
-            if known is not None and found != known:
+            found = examine(path)
+            if known is not None and found.sha256 != known:
                 return "changed"
-            self._remember(file.name, Arrived(found, path.stat().st_size))
+            self._remember(file.name, found)
         return "right"
 
     def accepted(self, licence: Licence) -> bool:
@@ -132,7 +132,7 @@ class Cache:
         recorded, known = self._recorded(file.name), self.known_hash(file)
         if known is not None and (recorded.get("sha256"), recorded.get("size")) == (known, size):
             return
-        found = Arrived(file_hash(path), size)
+        found = examine(path)
         if known is not None and found.sha256 != known:
             raise DownloadError(
                 f"{path} is not the file that is known: expected SHA-256 {known}, found "

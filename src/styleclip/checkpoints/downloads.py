@@ -85,11 +85,11 @@ def download(
     part = path.with_name(path.name + ".part")
     resumed = _size(part) > 0
     _transfer(wanted, part, on_bytes, patience)
-    arrived = _examine(part)
+    arrived = examine(part)
     if arrived.sha256 != (wanted.sha256 or arrived.sha256) and resumed:
         _discard(part)  # the old part may have been another file's: once more from the start
         _transfer(wanted, part, on_bytes, patience)
-        arrived = _examine(part)
+        arrived = examine(part)
     if arrived.sha256 != (wanted.sha256 or arrived.sha256):
         _discard(part)
         raise DownloadError(
@@ -340,8 +340,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _examine(part: Path) -> Arrived:
-    with on_disk(part), part.open("rb") as stream:
+def examine(path: Path) -> Arrived:
+    """What a file here is. Raises ``DownloadError``."""
+    with on_disk(path), path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         return Arrived(digest, stream.tell())
 
