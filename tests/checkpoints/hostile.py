@@ -390,8 +390,8 @@ def _overlapping(entries: dict[str, bytes], content: bytes, count: int) -> bytes
 
 def _bombs() -> dict[str, bytes]:
     """Time and memory out of few bytes."""
-    doubled = b"]q\x00" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(60))
-    pairs = b"Nq\x00" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60))
+    doubled = b"]q\x000" + b"".join(b"](h%ch%ceq%c0" % (i, i, i + 1) for i in range(60)) + b"h\x3c"
+    pairs = b"Nq\x000" + b"".join(b"h%ch%c\x86q%c0" % (i, i, i + 1) for i in range(60)) + b"h\x3c"
     module = name("torch_utils.persistence", "_reconstruct_persistent_obj")
 
     def network(children: bytes) -> bytes:
@@ -399,22 +399,41 @@ def _bombs() -> dict[str, bytes]:
         state = b"}" + parts + text("_modules") + children + b"s"
         return call(module, b"}" + text("state") + state + b"s")
 
-    nets = network(b"}") + b"q\x00"
+    nets = network(b"}") + b"q\x000"
     for i in range(40):
         get = b"h%c" % i
-        nets += network(b"}" + text("a") + get + b"s" + text("b") + get + b"s") + b"q%c" % (i + 1)
+        nets += network(b"}" + text("a") + get + b"s" + text("b") + get + b"s") + b"q%c0" % (i + 1)
+    nets += b"h\x28"
+    options = b"}q\x000"
+    for i in range(50):
+        keys = text("a_kwargs"), text("b_kwargs")
+        options += b"}" + b"".join(key + b"h%cs" % i for key in keys) + b"q%c0" % (i + 1)
+    parts = b"".join(text(part) + b"}s" for part in ("_parameters", "_buffers", "_modules"))
+    described = b"}" + parts + text("init_kwargs") + b"h\x32s"
+    options += call(module, b"}" + text("state") + described + b"s")
+    # the same long value, again and again: a few bytes each time, and the work of its length
+    long_list = b"](" + text("a") + b"N\x86q\x01" + b"h\x01" * 99_999 + b"eq\x000"
+    long_text = text("x" * 100_000) + b"q\x000"
+    encode = name("_codecs", "encode") + b"h\x00" + text("latin1") + b"\x86R0"
+    again = name("collections", "OrderedDict") + b"h\x00\x85R0"
+    kwargs = b"}(" + b"".join(text(f"k{i}") + b"N" for i in range(50_000)) + b"uq\x000"
+    named = name("a.b", "C") + b")h\x00\x920"
     deep = network(b"}")
     for _ in range(200):
         deep = network(b"}" + text("a") + deep + b"s")
     found = {
         "deep lists": b"]" * 100_000 + b"a" * 99_999,
         "deep tuples": b")" + b"\x85" * 100_000,
-        "deep dicts": b"}" + text("a") * 0 + (b"}" + text("a")) * 50_000 + b"}" + b"s" * 50_000,
+        "deep dicts": (b"}" + text("a")) * 50_000 + b"}" + b"s" * 50_000,
+        "one list, many dicts": long_list + again * 100_000 + b"N",
+        "one text, many bytes": long_text + encode * 100_000 + b"N",
+        "many objects of the same arguments": kwargs + named * 100_000 + b"N",
         "doubled lists": doubled,
         "doubled tuples": pairs,
         "doubled tuples for a key": b"}" + pairs + b"Ns",
         "doubled tuples in a set": b"\x8f(" + pairs + b"\x90",
         "doubled networks": nets,
+        "doubled options": options,
         "deep networks": deep,
         "a list in itself": b"]q\x00h\x00a",
         "a dict in itself": b"}q\x00" + text("a") + b"h\x00s",

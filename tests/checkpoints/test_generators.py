@@ -674,12 +674,12 @@ def test_loading_needs_no_arithmetic_of_the_meta_device() -> None:
     """The first such operation imports 800 modules of torch: 75 MB and two seconds."""
     file = VECTORS / "stylegan2-ada.pkl"
     code = (
-        f"import sys, styleclip.checkpoints as c; c.load_generator({str(file)!r}); "
-        "print([name for name in ('torch._refs', 'torch._meta_registrations', 'sympy') "
-        "if name in sys.modules])"
+        "import sys, styleclip.checkpoints as checkpoints; before = set(sys.modules); "
+        f"checkpoints.load_generator({str(file)!r}); print(len(set(sys.modules) - before))"
     )
     command = [sys.executable, "-c", code]
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    assert int(done.stdout) < 50
 
 
 def test_grey_generators_are_refused(tmp_path: Path) -> None:

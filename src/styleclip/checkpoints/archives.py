@@ -215,33 +215,37 @@ def find_module(tree: Any) -> Module | None:
     if not _is_module(tree):
         return None
     module = Module(class_name=_class_name(tree))
-    for name, value in _walk(tree, "", 0):
+    for name, value in _walk(tree, "", 0, [MOST_ENTRIES]):
         if isinstance(value, (StoredTensor, StoredArray)):
             module.tensors[name] = value
         elif isinstance(value, (int, float, bool, type(None))) or (
             isinstance(value, str) and len(value) <= LONGEST_SETTING
         ):
             module.settings[name] = value
-        if len(module.tensors) + len(module.settings) > MOST_ENTRIES:
-            raise MalformedError(f"it has a network of more than {MOST_ENTRIES} entries")
     return module
 
 
-def _walk(tree: Record, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """Tensors, and the settings that are numbers or text, by their dotted names."""
+def _walk(tree: Record, prefix: str, depth: int, left: list[int]) -> Iterator[tuple[str, Any]]:
+    """Tensors, and the settings that are numbers or text, by their dotted names.
+
+    ``left`` is how many more entries a network may have, in all of its modules.
+    """
     if depth > MOST_MODULES_DEEP:
         raise MalformedError(f"it has modules nested more than {MOST_MODULES_DEEP} deep")
     state = _state(tree)
+    left[0] -= 1 + sum(len(each) for each in (state, *state.values()) if isinstance(each, dict))
+    if left[0] < 0:
+        raise MalformedError(f"it has a network of more than {MOST_ENTRIES} entries")
     if _is_tensorflow(tree):
-        yield from _tensorflow(state, prefix, depth)
+        yield from _tensorflow(state, prefix, depth, left)
         return
     torchscript = not all(part in state for part in PARTS)
     left_out = state.get("_non_persistent_buffers_set")
     for key, value in state.items():
         if torchscript and _is_module(value):
-            yield from _walk(value, f"{prefix}{key}.", depth + 1)
+            yield from _walk(value, f"{prefix}{key}.", depth + 1, left)
         elif key not in PARTS:
-            yield from _settings(f"{prefix}{key}", value, depth)
+            yield from _settings(f"{prefix}{key}", value, depth, left)
     for part in () if torchscript else PARTS:
         entries = state[part]
         if not isinstance(entries, dict):
@@ -250,36 +254,42 @@ def _walk(tree: Record, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
             if part == "_modules" and value is not None:
                 if not _is_module(value):
                     raise MalformedError(f"it has a module {prefix}{key} of an unknown kind"[:200])
-                yield from _walk(value, f"{prefix}{key}.", depth + 1)
+                yield from _walk(value, f"{prefix}{key}.", depth + 1, left)
             elif value is not None and not (
                 part == "_buffers" and isinstance(left_out, (set, frozenset)) and key in left_out
             ):
                 yield f"{prefix}{key}", value
 
 
-def _settings(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+def _settings(name: str, value: Any, depth: int, left: list[int]) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and name.endswith("kwargs"):
         if depth > MOST_MODULES_DEEP:
             raise MalformedError(f"it has settings nested more than {MOST_MODULES_DEEP} deep")
+        left[0] -= len(value)
+        if left[0] < 0:
+            raise MalformedError(f"it has a network of more than {MOST_ENTRIES} entries")
         for key, each in value.items():
-            yield from _settings(f"{name}.{key}", each, depth + 1)
+            yield from _settings(f"{name}.{key}", each, depth + 1, left)
     else:
         yield name, value
 
 
-def _tensorflow(state: dict[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+def _tensorflow(
+    state: dict[Any, Any], prefix: str, depth: int, left: list[int]
+) -> Iterator[tuple[str, Any]]:
     """NVIDIA's TensorFlow networks: their own variables, then those of their components."""
     yield f"{prefix}version", state.get("version")
-    yield from _settings(f"{prefix}static_kwargs", state.get("static_kwargs"), depth)
+    yield from _settings(f"{prefix}static_kwargs", state.get("static_kwargs"), depth, left)
     variables, components = state.get("variables"), state.get("components", {})
     if not isinstance(variables, list) or not isinstance(components, dict):
         raise MalformedError("it has a TensorFlow network without variables")
+    left[0] -= len(variables)
     for name, value in variables:
         yield f"{prefix}{name}", value
     for name, component in components.items():
         if not _is_module(component):
             raise MalformedError("it has a TensorFlow network of an unknown kind")
-        yield from _walk(component, f"{prefix}{name}/", depth + 1)
+        yield from _walk(component, f"{prefix}{name}/", depth + 1, left)
 
 
 def _is_module(tree: Any) -> bool:

@@ -26,6 +26,7 @@ from styleclip.checkpoints.pickle_machine import Record, Source, UnsuitableError
 from styleclip.errors import CheckpointError
 
 LONGEST_NAME = 500
+MOST_ENTRIES = 1_000_000  # of all networks in a file
 Keep = Callable[[list[str]], Collection[str]]
 
 
@@ -151,12 +152,16 @@ def _by_name(tree: Any, keep: Keep | None) -> tuple[dict[str, Any], dict[str, An
         )
     contents: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+    entries = 0
     for key, value in _chosen(tree, keep).items():
         module = archives.find_module(value)
         if module is None:
             contents[key] = value
         else:
             contents[key] = module.tensors
+            entries += len(module.tensors) + len(module.settings) + 100
+            if entries > MOST_ENTRIES:
+                raise UnsuitableError(f"it has networks of more than {MOST_ENTRIES} entries")
             settings |= {f"{key}.{name}": each for name, each in module.settings.items()}
     return contents, settings
 

@@ -184,6 +184,9 @@ class Finished:
         if isinstance(content, Blob):
             raw = self._read(Place(content.source, content.start, content.size)).numpy()
         else:
+            self.bytes_left -= len(content)
+            if self.bytes_left < 0:
+                raise MalformedError("its arrays take more bytes than it has")
             text = content.encode("latin-1") if isinstance(content, str) else content
             raw = np.frombuffer(bytearray(text), np.uint8)
         kind = array.kind.numpy()

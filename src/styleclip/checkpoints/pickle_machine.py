@@ -167,6 +167,7 @@ class _Mark:
 
 MARK = _Mark()
 STOP = ord(".")
+SIZED = (str, bytes, list, tuple, dict, set, frozenset)
 AHEAD = 1 << 16
 
 
@@ -180,6 +181,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.ahead, self.used = b"", 0
+        self.work = MOST_INSTRUCTIONS + 2 * source.end  # what calls may handle, in all
 
     # --- bytes ---
 
@@ -295,6 +297,9 @@ class _Machine:
         if what in (Global("copyreg", "_reconstructor"), Global("copy_reg", "_reconstructor")):
             what, args = args[0], ()
             return self.call(what, args)
+        self.work -= sum(len(each) for each in (*args, kwargs) if isinstance(each, SIZED))
+        if self.work < 0:
+            raise MalformedError("it handles the same long value again and again")
         known = self.calls.get((what.module, what.name))
         if known is None:
             return Record(what, args, items=dict(kwargs or {}))
