@@ -4,6 +4,7 @@ StyleclipError
  ├── ArgumentError       a value that cannot be used (also a ValueError)
  ├── CheckpointError     a file that cannot be read as what was asked for
  ├── ImageError          a picture that cannot be read or written
+ ├── LandmarksError      no face where one is needed, or points that make none
  ├── PromptError         a text that cannot be used
  ├── NonFiniteError      an optimisation left the finite numbers; carries the best result so far
  └── MissingExtraError   an optional package is not installed; names the extra to install
@@ -27,6 +28,10 @@ class CheckpointError(StyleclipError):
 
 class ImageError(StyleclipError):
     """A picture file that cannot be read or written."""
+
+
+class LandmarksError(StyleclipError):
+    """A face that is not found, or points of one that cannot be used."""
 
 
 class PromptError(StyleclipError, ValueError):
