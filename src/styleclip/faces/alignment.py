@@ -2,9 +2,9 @@
 
   photo, landmarks -square_of-> Similarity: unit square -> photo -align-> Aligned(image [1,3,S,S])
 Points are complex numbers x + iy, so a similarity is z -> turn z + shift: turning, scaling and
-moving in one multiplication and one addition. FFHQ's recipe (Karras et al. 2019, 1812.04948, app. A)
-makes the square from eyes and mouth; a model with a frame of its own states where they lie in it,
-and the least squares similarity (Umeyama 1991; over complex numbers one division) takes it there.
+moving in one multiplication and one addition. FFHQ's recipe (Karras et al. 2019, 1812.04948) makes
+the square from eyes and mouth; a model with a frame of its own states where they lie in it, and the
+least squares similarity (Umeyama 1991; over complex numbers one division) takes it there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAD, BORDER, BLUR = 0.3, 0.1, 0.02
 
 @dataclass(frozen=True)
 class Similarity:
-    """z -> turn z + shift, for points z = x + iy: a turn, a scale and a move, never a reflection."""
+    """z -> turn z + shift for points z = x + iy: it turns, scales and moves, and never reflects."""
 
     turn: complex
     shift: complex

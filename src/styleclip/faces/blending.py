@@ -1,10 +1,10 @@
 """An edited square back in its photo, at the photo's own resolution.
 
   photo' = photo (1 - a) + paint,   a = m k,   paint = m ((1 - k) (after - before) + k after)
-m is 1 inside the square and falls smoothly to 0 at its border. Where the edit moves colours a little
-(k = 0) only its difference is added: the photo keeps every detail, and the inversion's own error
-stays out. Where the edit draws something else (k towards 1) the old pixels have to go, or their
-outlines would shine through. Where the edit changes nothing, no pixel of the photo changes.
+m is 1 inside the square and falls smoothly to 0 at its border, and where the edit changes nothing.
+Where it moves colours a little (k = 0) only the difference is added: the photo keeps its detail,
+and the inversion's own error stays out. Where it draws something else (k towards 1) the old pixels
+have to go, or their outlines would shine through.
 """
 
 from __future__ import annotations
@@ -12,24 +12,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFilter
+import torch
+import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from styleclip import images
 from styleclip.errors import ArgumentError
 from styleclip.faces.alignment import HALF, Similarity, affine, bounds
 
+MASK_SIZE = 256  # pixels each way in which changes are judged; they are smooth
+FLAT = 3 * 10.0**2  # variance of three channels of 0..255 that counts as no structure
+
 
 @dataclass(frozen=True)
 class BlendConfig:
-    """Chosen by looking at edited portraits in larger pictures; shades are of 255."""
+    """Chosen by looking at edited portraits in larger pictures.
+
+    Shades are of 255; likeness is 1 for the same drawing, whatever its colours, and 0 for another.
+    """
 
     feather: float = 0.1  # sides of the square over which its border fades
     silent: float = 4.0  # a change up to this is the generator's noise: left out
     heard: float = 10.0  # from here it is shown in full
-    retouched: float = 40.0  # up to here the difference is added to the photo
-    redrawn: float = 90.0  # from here the edited pixels replace it
-    spread: float = 0.012  # sides of the square over which a change is smoothed
+    recoloured: float = 0.9  # likeness from which the photo's detail stays under the edit
+    redrawn: float = 0.6  # likeness up to which the edited pixels replace the photo's
+    window: float = 0.03  # sides of the square over which drawings are compared
+    spread: float = 0.012  # sides of the square over which masks are smoothed
 
 
 def set_back(
@@ -73,63 +82,83 @@ def set_back(
     return Image.fromarray(pixels)
 
 
-def _layer(before: np.ndarray, after: np.ndarray, config: BlendConfig) -> list[np.ndarray]:
-    """What is laid over the photo, in the square: cover [S,S], and paint for R, G and B."""
+def _layer(before: Tensor, after: Tensor, config: BlendConfig) -> Tensor:
+    """What is laid over the photo: cover (a in the equation) and paint for R, G, B, [4,S,S]."""
     size = before.shape[-1]
-    change = np.abs(after - before).max(axis=0)  # [S,S]
-    change = _smoothed(change, config.spread * size)
-    border = _fades(size, config.feather)
-    shown = border * _step(change, config.silent, config.heard)
-    redrawn = _step(change, config.retouched, config.redrawn)
+    shown, redrawn = _masks(before, after, config)
+    shown = shown * _border(size, config.feather)
     difference = after - before
-    return [shown * redrawn, *(shown * (difference + redrawn * (after - difference)))]
+    paint = shown * (difference + redrawn * (after - difference))
+    return torch.cat([shown * redrawn, paint])
 
 
-def _placed(layer: list[np.ndarray], onto: Similarity, size: tuple[int, int]) -> list[np.ndarray]:
+def _masks(before: Tensor, after: Tensor, config: BlendConfig) -> tuple[Tensor, Tensor]:
+    """Where the edit is seen, and where it draws something else: [1,S,S] each, in 0..1."""
+    size = before.shape[-1]
+    small = min(size, MASK_SIZE)
+    a, b = (F.interpolate(each[None], (small, small), mode="area") for each in (before, after))
+    change = _blurred((b - a).abs().amax(dim=1, keepdim=True), config.spread * small)
+    shown = _step(change, config.silent, config.heard)
+    alike = likeness(a, b, config.window * small)
+    redrawn = 1 - _step(alike, config.redrawn, config.recoloured)
+    redrawn = _blurred(redrawn, config.spread * small)
+    masks = torch.cat([shown, redrawn], dim=1)  # [1,2,small,small]
+    masks = F.interpolate(masks, (size, size), mode="bilinear", align_corners=False)
+    return masks[0, :1], masks[0, 1:]
+
+
+def likeness(a: Tensor, b: Tensor, deviation: float) -> Tensor:
+    """How alike two pictures [1,3,H,W] of 0..255 are drawn in each place: [1,1,H,W], -1 to 1.
+
+    The structure term of SSIM (Wang et al. 2004): covariance over deviations, in a Gaussian window
+    of ``deviation`` pixels, over all channels.
+    """
+    mean_a, mean_b = _blurred(a, deviation), _blurred(b, deviation)
+    covariance = (_blurred(a * b, deviation) - mean_a * mean_b).sum(dim=1, keepdim=True)
+    variance_a = (_blurred(a * a, deviation) - mean_a**2).sum(dim=1, keepdim=True).clamp(min=0)
+    variance_b = (_blurred(b * b, deviation) - mean_b**2).sum(dim=1, keepdim=True).clamp(min=0)
+    return (covariance + FLAT) / ((variance_a * variance_b).sqrt() + FLAT)
+
+
+def _placed(layer: Tensor, onto: Similarity, size: tuple[int, int]) -> list[np.ndarray]:
     """The layer as it falls on ``size`` pixels of the photo; nothing outside the square."""
-    side = layer[0].shape[0]
+    side = layer.shape[-1]
     small = max(1, round(side / abs(onto.turn)))  # pixels of the photo across the square
-    placed = []
-    for each in layer:
-        plane = Image.fromarray(each.astype(np.float32))
-        if small < side:  # the photo is coarser than the square: average first
-            plane = plane.resize((small, small), Image.Resampling.LANCZOS)
-        scale = plane.width / side
-        placed.append(
-            np.asarray(
-                plane.transform(
-                    size,
-                    Image.Transform.AFFINE,
-                    affine(Similarity(onto.turn * scale, onto.shift * scale)),
-                    Image.Resampling.BICUBIC,
-                )
-            )
-        )
-    return placed
+    if small < side:  # the photo is coarser than the square: average first
+        layer = F.interpolate(layer[None], (small, small), mode="bicubic", antialias=True)[0]
+    scale = layer.shape[-1] / side
+    data = affine(Similarity(onto.turn * scale, onto.shift * scale))
+    planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in layer.numpy())
+    bicubic = Image.Resampling.BICUBIC
+    return [
+        np.asarray(plane.transform(size, Image.Transform.AFFINE, data, bicubic)) for plane in planes
+    ]
 
 
-def _shades(image: Tensor) -> np.ndarray:
+def _shades(image: Tensor) -> Tensor:
     """[1,3,S,S] in [-1,1] -> [3,S,S] in 0..255, not rounded."""
-    unit = (image.detach().float().cpu().clamp(-1, 1)[0] + 1) * 127.5
-    shades: np.ndarray = unit.numpy()
-    return shades
+    return (image.detach().float().cpu().clamp(-1, 1)[0] + 1) * 127.5
 
 
-def _fades(size: int, feather: float) -> np.ndarray:
+def _border(size: int, feather: float) -> Tensor:
     """1 in the middle, falling smoothly to 0 at the border: [S,S]."""
-    at = (np.arange(size, dtype=np.float32) + 0.5) / size
-    inward = np.minimum(at, 1 - at)
-    edge = _step(inward, 0.0, feather)
-    return np.outer(edge, edge)
+    at = (torch.arange(size) + 0.5) / size
+    edge = _step(torch.minimum(at, 1 - at), 0.0, feather)
+    return edge[:, None] * edge[None, :]
 
 
-def _smoothed(values: np.ndarray, deviation: float) -> np.ndarray:
-    plane = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
-    return np.asarray(plane.filter(ImageFilter.GaussianBlur(deviation)), np.float32)
+def _blurred(values: Tensor, deviation: float) -> Tensor:
+    """A Gaussian over the last two of [1,C,H,W], the border mirrored."""
+    reach = min(max(1, round(3 * deviation)), values.shape[-1] - 1)
+    at = torch.arange(-reach, reach + 1, dtype=values.dtype)
+    kernel = torch.exp(-(at**2) / (2 * max(deviation, 0.3) ** 2))
+    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
+    planes = F.pad(values.transpose(0, 1), (reach,) * 4, mode="reflect")
+    planes = F.conv2d(F.conv2d(planes, kernel), kernel.transpose(2, 3))
+    return planes.transpose(0, 1)
 
 
-def _step(values: np.ndarray, low: float, high: float) -> np.ndarray:
+def _step(values: Tensor, low: float, high: float) -> Tensor:
     """0 up to ``low``, 1 from ``high``, smooth between."""
-    t = np.clip((values - low) / (high - low), 0, 1)
-    stepped: np.ndarray = t * t * (3 - 2 * t)
-    return stepped
+    t = ((values - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)

@@ -174,7 +174,7 @@ class MediapipeFinder:
     confidence: float = 0.5  # mediapipe's own default
 
     def find(self, image: np.ndarray) -> list[Landmarks]:
-        """The faces of a picture uint8 [H,W,3]. Raises ``LandmarksError``, ``MissingExtraError``."""
+        """Raises ``LandmarksError`` for a file that is no model, ``MissingExtraError``."""
         if not self.model.is_file():
             raise LandmarksError(
                 f"there is no file {self.model}: give mediapipe's face_landmarker.task, from "
