@@ -59,9 +59,9 @@ class Recipe:
             source["w_plus"] = _pack(self.source.w_plus)
         else:
             source |= {"seed": self.source.seed, "truncation": self.source.truncation}
-        photo = (
-            {"photo": {"corners": [list(each) for each in self.corners]}} if self.corners else {}
-        )
+        photo = {}
+        if self.corners is not None:
+            photo["photo"] = {"corners": [list(each) for each in self.corners]}
         return {
             "version": VERSION,
             "made_with": self.made_with,

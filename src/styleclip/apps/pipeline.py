@@ -182,12 +182,8 @@ def carry_out(
 
     results: list[dict[str, Any]] = []
     with progress() as bar:
-        squares = [
-            Square(
-                start, w_plus := studio.latents(start.source), studio.render(w_plus, start.edits)
-            )
-            for start in find_starts(studio, request, bar, watch)
-        ]
+        starts = find_starts(studio, request, bar, watch)
+        squares = [_square(studio, start) for start in starts]
         after: list[list[Tensor]] = []  # by picture, then by square
         for picture, group in enumerate(request.groups(len(prompts))):
             edits, failure = _found(find, squares, group, len(prompts), bar)
@@ -247,6 +243,11 @@ def find_start(
         if recipe is not None:
             return Start(recipe.source, recipe.edits)
     return _inverted(studio, studio.square(request.picture), request, bar("inverting"), watch)
+
+
+def _square(studio: Studio, start: Start) -> Square:
+    w_plus = studio.latents(start.source)
+    return Square(start, w_plus, studio.render(w_plus, start.edits))
 
 
 def _inverted(

@@ -238,12 +238,17 @@ def _padded(crop: Image.Image, pads: list[int], side: float) -> Image.Image:
     grown = np.pad(pixels, ((top, bottom), (left, right), (0, 0)), mode="reflect")
     across = _distance(pixels.shape[1], left, right, side)
     down = _distance(pixels.shape[0], top, bottom, side)
-    outside = np.maximum(down[:, None], across[None, :])[..., None]  # [h,w,1]
-    soft = Image.fromarray(grown).filter(ImageFilter.GaussianBlur(BLUR * side))
-    median = np.median(pixels[::4, ::4], axis=(0, 1)).astype(np.float32)
-    blended = grown + (np.asarray(soft, np.float32) - grown) * np.clip(3 * outside + 1, 0, 1)
-    blended += (median - blended) * np.clip(outside, 0, 1)
-    return Image.fromarray(blended.round().clip(0, 255).astype(np.uint8))
+    outside = np.maximum(down[:, None], across[None, :])  # [h,w]
+    padded = Image.fromarray(grown)
+    soft = padded.filter(ImageFilter.GaussianBlur(BLUR * side))
+    padded.paste(soft, mask=_mask(3 * outside + 1))
+    median = np.median(pixels[::4, ::4], axis=(0, 1)).round().astype(int)
+    padded.paste((*median.tolist(),), (0, 0, *padded.size), _mask(outside))
+    return padded
+
+
+def _mask(shares: np.ndarray) -> Image.Image:
+    return Image.fromarray((255 * shares.clip(0, 1)).round().astype(np.uint8))
 
 
 def _distance(length: int, before: int, after: int, side: float) -> np.ndarray:

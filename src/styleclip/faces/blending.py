@@ -19,9 +19,10 @@ from torch import Tensor
 
 from styleclip import images
 from styleclip.errors import ArgumentError
-from styleclip.faces.alignment import HALF, Similarity, affine, bounds
+from styleclip.faces.alignment import HALF, Similarity, bounds
 
 MASK_SIZE = 256  # pixels each way in which changes are judged; they are smooth
+ROWS = 256  # of the photo that are mixed at once
 FLAT = 3 * 10.0**2  # variance of three channels of 0..255 that counts as no structure
 
 
@@ -32,7 +33,7 @@ class BlendConfig:
     Shades are of 255; likeness is 1 for the same drawing, whatever its colours, and 0 for another.
     """
 
-    feather: float = 0.1  # sides of the square over which its border fades
+    feather: float = 0.06  # sides of the square over which its border fades
     silent: float = 4.0  # a change up to this is the generator's noise: left out
     heard: float = 10.0  # from here it is shown in full
     recoloured: float = 0.9  # likeness from which the photo's detail stays under the edit
@@ -67,19 +68,38 @@ def set_back(
     left, top, right, bottom = bounds(Similarity(square.turn * size, square.shift))
     left, top = max(0, left), max(0, top)
     right, bottom = min(photo.width, right), min(photo.height, bottom)
-    if left >= right or top >= bottom:
-        return photo.copy()
-    back = square.inverse
-    onto = Similarity(back.turn, back(complex(left, top)))
-    cover, *paint = _placed(layer, onto, (right - left, bottom - top))
-
     pixels = np.array(photo)
-    region = pixels[top:bottom, left:right]
-    for channel, shades in enumerate(paint):
-        mixed = region[..., channel] * (1 - cover)
-        mixed += shades
-        region[..., channel] = np.rint(mixed, out=mixed).clip(0, 255)
+    if left >= right or top >= bottom:
+        return Image.fromarray(pixels)
+
+    # A few rows at a time: where they lie in the square, what is laid there, and the mixture.
+    if round(to_photo.scale * size) < size:  # the photo is coarser than the square: average first
+        small = max(1, round(to_photo.scale * size))
+        layer = F.interpolate(layer[None], (small, small), mode="bicubic", antialias=True)[0]
+    region = torch.from_numpy(pixels)[top:bottom, left:right]
+    for row in range(0, bottom - top, ROWS):
+        part = region[row : row + ROWS]
+        corner = complex(left, top + row) + HALF
+        laid = _sampled(layer, square.inverse, corner, part.shape[:2], size)  # [4,h,w]
+        mixed = part.permute(2, 0, 1) * (1 - laid[:1]) + laid[1:]
+        part.copy_(mixed.round_().clamp_(0, 255).permute(1, 2, 0))
     return Image.fromarray(pixels)
+
+
+def _sampled(
+    layer: Tensor, back: Similarity, corner: complex, shape: tuple[int, ...], size: int
+) -> Tensor:
+    """The layer [4,S,S] at pixels of the photo, from ``corner``: [4,h,w]; 0 outside the square."""
+    down = torch.arange(shape[0], dtype=torch.float32)[:, None]
+    across = torch.arange(shape[1], dtype=torch.float32)[None, :]
+    start, turn = (
+        back(corner) * 2 / size - (1 + 1j),
+        back.turn * 2 / size,
+    )  # -1 to 1 over the square
+    x = start.real + turn.real * across - turn.imag * down
+    y = start.imag + turn.imag * across + turn.real * down
+    grid = torch.stack([x, y], dim=-1)[None]
+    return F.grid_sample(layer[None], grid, mode="bicubic", align_corners=False)[0]
 
 
 def _layer(before: Tensor, after: Tensor, config: BlendConfig) -> Tensor:
@@ -120,21 +140,6 @@ def likeness(a: Tensor, b: Tensor, deviation: float) -> Tensor:
     return (covariance + FLAT) / ((variance_a * variance_b).sqrt() + FLAT)
 
 
-def _placed(layer: Tensor, onto: Similarity, size: tuple[int, int]) -> list[np.ndarray]:
-    """The layer as it falls on ``size`` pixels of the photo; nothing outside the square."""
-    side = layer.shape[-1]
-    small = max(1, round(side / abs(onto.turn)))  # pixels of the photo across the square
-    if small < side:  # the photo is coarser than the square: average first
-        layer = F.interpolate(layer[None], (small, small), mode="bicubic", antialias=True)[0]
-    scale = layer.shape[-1] / side
-    data = affine(Similarity(onto.turn * scale, onto.shift * scale))
-    planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in layer.numpy())
-    bicubic = Image.Resampling.BICUBIC
-    return [
-        np.asarray(plane.transform(size, Image.Transform.AFFINE, data, bicubic)) for plane in planes
-    ]
-
-
 def _shades(image: Tensor) -> Tensor:
     """[1,3,S,S] in [-1,1] -> [3,S,S] in 0..255, not rounded."""
     return (image.detach().float().cpu().clamp(-1, 1)[0] + 1) * 127.5
@@ -143,7 +148,8 @@ def _shades(image: Tensor) -> Tensor:
 def _border(size: int, feather: float) -> Tensor:
     """1 in the middle, falling smoothly to 0 at the border: [S,S]."""
     at = (torch.arange(size) + 0.5) / size
-    edge = _step(torch.minimum(at, 1 - at), 0.0, feather)
+    reach = 2 / size  # of the bicubic: so that nothing leaves the square
+    edge = _step(torch.minimum(at, 1 - at), reach, reach + feather)
     return edge[:, None] * edge[None, :]
 
 
