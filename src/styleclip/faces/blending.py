@@ -61,7 +61,8 @@ def set_back(
         )
     photo = images.to_rgb(photo)
     size = before.shape[-1]
-    layer = _layer(_shades(before), _shades(after), config)  # [4,S,S]: paint, a
+    coarse = max(1, min(size, round(to_photo.scale * size)))  # pixels that can be seen in the photo
+    layer = _layer(_shades(before), _shades(after), coarse, config)  # [4,S,S]
 
     # The square in the photo, and the part of the frame that it covers.
     square = Similarity(to_photo.turn, to_photo.shift - to_photo.turn * HALF + HALF)
@@ -73,9 +74,8 @@ def set_back(
         return Image.fromarray(pixels)
 
     # A few rows at a time: where they lie in the square, what is laid there, and the mixture.
-    if round(to_photo.scale * size) < size:  # the photo is coarser than the square: average first
-        small = max(1, round(to_photo.scale * size))
-        layer = F.interpolate(layer[None], (small, small), mode="bicubic", antialias=True)[0]
+    if coarse < size:  # the photo is coarser than the square: average first
+        layer = F.interpolate(layer[None], (coarse, coarse), mode="bicubic", antialias=True)[0]
     region = torch.from_numpy(pixels)[top:bottom, left:right]
     for row in range(0, bottom - top, ROWS):
         part = region[row : row + ROWS]
@@ -102,11 +102,11 @@ def _sampled(
     return F.grid_sample(layer[None], grid, mode="bicubic", align_corners=False)[0]
 
 
-def _layer(before: Tensor, after: Tensor, config: BlendConfig) -> Tensor:
+def _layer(before: Tensor, after: Tensor, coarse: int, config: BlendConfig) -> Tensor:
     """What is laid over the photo: cover (a in the equation) and paint for R, G, B, [4,S,S]."""
     size = before.shape[-1]
     shown, redrawn = _masks(before, after, config)
-    shown = shown * _border(size, config.feather)
+    shown = shown * _border(size, 2 / coarse, config.feather)
     difference = after - before
     paint = shown * (difference + redrawn * (after - difference))
     return torch.cat([shown * redrawn, paint])
@@ -145,11 +145,13 @@ def _shades(image: Tensor) -> Tensor:
     return (image.detach().float().cpu().clamp(-1, 1)[0] + 1) * 127.5
 
 
-def _border(size: int, feather: float) -> Tensor:
-    """1 in the middle, falling smoothly to 0 at the border: [S,S]."""
+def _border(size: int, rim: float, feather: float) -> Tensor:
+    """1 in the middle, falling smoothly to 0 at the border, and 0 in a ``rim`` of it: [S,S].
+
+    Two pixels of rim are what the bicubic samples reach: nothing leaves the square.
+    """
     at = (torch.arange(size) + 0.5) / size
-    reach = 2 / size  # of the bicubic: so that nothing leaves the square
-    edge = _step(torch.minimum(at, 1 - at), reach, reach + feather)
+    edge = _step(torch.minimum(at, 1 - at), rim, rim + feather)
     return edge[:, None] * edge[None, :]
 
 

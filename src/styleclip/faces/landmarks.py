@@ -161,6 +161,8 @@ def parse_landmarks(values: object) -> list[Landmarks]:
         try:
             faces.append(_parse_face(each))
         except LandmarksError as error:
+            if len(values) == 1:
+                raise
             raise LandmarksError(f"face {number} of {len(values)}: {error}") from error
     return faces
 

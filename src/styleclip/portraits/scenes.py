@@ -1,4 +1,4 @@
-"""Photographs, so to speak: prints of portraits lying on a table, turned and scaled, landmarks known.
+"""Photographs, so to speak: prints of portraits on a table, turned and scaled, landmarks known.
 
   tabletop(width, height) -> picture;   lay(picture, portrait, middle, degrees, side) -> Landmarks
 They are what the way of a photo (found, aligned, edited, set back) is tested and shown on.
