@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from styleclip.errors import LandmarksError, MissingExtraError
@@ -136,6 +136,7 @@ def test_wrong_forms_are_one_sentence(name: str, tmp_path: Path) -> None:
     assert "a.json" in str(caught.value) and "\n" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
