@@ -34,8 +34,8 @@ class BlendConfig:
     """
 
     feather: float = 0.06  # sides of the square over which its border fades
-    silent: float = 4.0  # a change up to this is the generator's noise: left out
-    heard: float = 10.0  # from here it is shown in full
+    silent: float = 6.0  # a change up to this is the generator's noise: left out
+    heard: float = 18.0  # from here it is shown in full
     recoloured: float = 0.9  # likeness from which the photo's detail stays under the edit
     redrawn: float = 0.6  # likeness up to which the edited pixels replace the photo's
     window: float = 0.03  # sides of the square over which drawings are compared

@@ -32,7 +32,7 @@ def tabletop(width: int, height: int, seed: int = 0) -> Image.Image:
     waves = np.sin(x / 190 + 3 * plank) * 6
     grain = np.sin((y + waves) * 0.9 + plank) * 4 + np.sin((y + 2 * waves) * 0.31) * 7
     gap = np.abs(y * PLANKS / height - np.round(y * PLANKS / height)) < PLANKS / height
-    shade = tone + grain + random.normal(0, 3, y.shape) - 45 * gap
+    shade = tone + grain - 45 * gap
     pixels = np.stack([168 + shade, 122 + 0.9 * shade, 82 + 0.7 * shade], axis=-1)
     table = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(table)
