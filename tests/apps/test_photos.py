@@ -226,7 +226,7 @@ def test_mediapipe_by_its_model_file(see: Run, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("styleclip.faces.landmarks.MediapipeFinder.find", find)
     monkeypatch.setenv("STYLECLIP_FACE_LANDMARKER", "b.task")
-    for number, landmarks in enumerate(["a.task", "auto"]):
+    for number, landmarks in enumerate(("a.task", "auto")):
         assert (
             see("align", "photo.png", "--landmarks", landmarks, "--out", f"{number}.png").code == 0
         )

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +17,7 @@ from PIL import Image
 from styleclip import images
 from styleclip.checkpoints import read_model
 from styleclip.faces.alignment import align, parse_template
-from styleclip.faces.landmarks import Landmarks
+from styleclip.faces.landmarks import Landmarks, read_landmarks
 from styleclip.portraits.attributes import ATTRIBUTES, Portrait
 from styleclip.portraits.renderer import FRAME, landmarks, mask, render
 from styleclip.portraits.scenes import lay, tabletop
@@ -20,6 +25,7 @@ from styleclip.portraits.training import EVALUATION_SEED, portrait_of_seed
 from tests.apps.running import Run
 
 PUPIL = (14, 10, 14)  # the pen of drawing/face.py
+ROOT = Path(__file__).parents[2]
 PROMPT = "a face with red hair"
 # (seed, degrees, side): the larger faces are sharper than any generator of 128 pixels
 FACES = [(33, -14.0, 330.0), (41, 20.0, 1.7 * 128)]
@@ -144,3 +150,27 @@ def test_the_whole_way_of_a_photo(capsys: pytest.CaptureFixture[str]) -> None:
         assert was["hair_colour"] != red and now["hair_colour"] == red
         kept = [name for name in names if name != "hair_colour"]
         assert sum(was[name] == now[name] for name in kept) >= len(kept) - 1
+
+
+@pytest.mark.slow
+def test_the_page_does_what_it_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "photographs.md").read_text()
+    shutil.copytree(ROOT / "examples", "examples")
+    run = Run(Path(), capsys)
+    (commands,) = re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)
+    for line in commands.splitlines():
+        assert run(*shlex.split(line)[1:], model=False).code == 0, (line, run.err)
+    assert {"red.png", "red-strip.png", "beanie.png", "face.png"} <= {
+        p.name for p in place.iterdir()
+    }
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def test_the_example_is_the_scene() -> None:
+    """examples/photo.jpg and photo.json are drawn by docs/pictures.py."""
+    table, faces = scene()
+    found = np.asarray(images.open_picture(ROOT / "examples" / "photo.jpg"), np.float32)
+    assert np.abs(found - np.asarray(table, np.float32)).mean() < 4
+    for ours, theirs in zip(read_landmarks(ROOT / "examples" / "photo.json"), faces, strict=True):
+        assert np.allclose(ours.points, theirs.points)
