@@ -190,6 +190,11 @@ def test_faces_are_listed(see: Run) -> None:
     assert [each["side"] for each in found] == list(SIDES)
     assert [each["degrees"] for each in found] == [-10, 20, 0]
     assert found[0]["left_eye"] == pytest.approx(FACES[0].left_eye)
+    # what is printed is a file of landmarks again
+    Path("listed.json").write_text(see.out)
+    assert (
+        see("faces", "photo.png", "--landmarks", "listed.json", "--json").json()["faces"] == found
+    )
     lines = see("faces", "photo.png", "--landmarks", "three.json").out.splitlines()
     assert len(lines) == 3 and "turned by 20 degrees" in lines[1]
 

@@ -162,6 +162,12 @@ def test_damaged_files(content: bytes, tmp_path: Path) -> None:
         read_landmarks(tmp_path / "a.json")
 
 
+def test_fractions_are_not_pixels(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([NAMED, UPRIGHT.to_json()]))
+    with pytest.raises(LandmarksError, match="fractions of a picture, expected pixels"):
+        read_landmarks(tmp_path / "a.json")
+
+
 def test_missing_files(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
         with pytest.raises(LandmarksError, match="cannot be read"):

@@ -138,9 +138,15 @@ def read_landmarks(path: str | Path) -> list[Landmarks]:
             f"{path} is not a file of landmarks: expected JSON, a list of faces"
         ) from error
     try:
-        return parse_landmarks(values)
+        faces = parse_landmarks(values)
     except LandmarksError as error:
         raise LandmarksError(f"{path}: {error}") from error
+    if any(all(0 <= number <= 1 for point in face.points for number in point) for face in faces):
+        raise LandmarksError(
+            f"{path} holds fractions of a picture, expected pixels: multiply x by its width and y "
+            "by its height"
+        )
+    return faces
 
 
 def parse_landmarks(values: object) -> list[Landmarks]:
