@@ -16,6 +16,7 @@ from styleclip.checkpoints import load_edit, save_edit
 from styleclip.editing.edit import Edit
 from styleclip.editing.optimization import OptimizationConfig
 from styleclip.errors import ArgumentError, CheckpointError, ImageError, PromptError
+from styleclip.faces.landmarks import Landmarks
 from styleclip.prompts import PromptPair
 from styleclip.recipe import Recipe, Source
 from styleclip.studio import PromptWarning, Studio
@@ -162,9 +163,36 @@ def test_damaged_recipes(studio: Studio, edit: Edit) -> None:
         damaged(values, "source", "w_plus", "shape", to=[]),
         damaged(values, "source", "w_plus", "float32", to="%%%"),
         damaged(values, "source", "w_plus", "float32", to=latent["float32"][:-8]),
+        damaged(values, "photo", to=3),
+        damaged(values, "photo", to={"corners": [[0, 0]] * 3}),
+        damaged(values, "photo", to={"corners": [[0, 0]] * 3 + [[1]]}),
+        damaged(values, "photo", to={"corners": [[0, 0]] * 3 + [[0, "inf"]]}),
     ):
         with pytest.raises(ImageError, match="not complete"):
             Recipe.from_json(wrong)
+
+
+def test_a_recipe_of_a_square_in_a_photo(studio: Studio) -> None:
+    corners = [(0.5, 1.0), (20.0, 1.0), (20.0, 21.0), (0.5, 21.0)]
+    recipe = replace(studio.recipe(Source(seed=3)), corners=corners)
+    again = Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
+    assert again.corners == corners
+    assert "photo" not in studio.recipe(Source(seed=3)).to_json()
+    picture = images.to_picture(studio.replay(recipe))
+    assert "recipe of one square" in studio.recalls(again, picture)
+
+
+def test_the_square_of_a_photo(studio: Studio, tmp_path: Path) -> None:
+    """The tiny model is of no faces: the centre, as ``square`` takes it, and no landmarks."""
+    path = tmp_path / "wide.png"
+    Image.linear_gradient("L").resize((80, 60)).save(path)
+    assert studio.template is None
+    square = studio.align(path)
+    assert torch.equal(square.image, studio.square(path))
+    assert square.corners[0] == pytest.approx((9.5, -0.5))
+    face = Landmarks((20, 20), (40, 20), (24, 40), (36, 40))
+    with pytest.raises(ArgumentError, match="states no alignment"):
+        studio.align(path, face)
 
 
 def test_saved_edits(studio: Studio, edit: Edit, tmp_path: Path) -> None:

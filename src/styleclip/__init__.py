@@ -71,10 +71,23 @@ if TYPE_CHECKING:
         CheckpointError,
         DownloadError,
         ImageError,
+        LandmarksError,
         MissingExtraError,
         NonFiniteError,
         PromptError,
         StyleclipError,
+    )
+    from styleclip.faces.alignment import (
+        Aligned,
+        align,
+    )
+    from styleclip.faces.blending import (
+        BlendConfig,
+        set_back,
+    )
+    from styleclip.faces.landmarks import (
+        Landmarks,
+        read_landmarks,
     )
     from styleclip.generators.stylegan2 import (
         StyleGAN2,
@@ -172,10 +185,23 @@ _HOMES = {
         "CheckpointError",
         "DownloadError",
         "ImageError",
+        "LandmarksError",
         "MissingExtraError",
         "NonFiniteError",
         "PromptError",
         "StyleclipError",
+    ),
+    "styleclip.faces.alignment": (
+        "Aligned",
+        "align",
+    ),
+    "styleclip.faces.blending": (
+        "BlendConfig",
+        "set_back",
+    ),
+    "styleclip.faces.landmarks": (
+        "Landmarks",
+        "read_landmarks",
     ),
     "styleclip.generators.stylegan2": (
         "StyleGAN2",
@@ -213,7 +239,9 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Aligned",
     "ArgumentError",
+    "BlendConfig",
     "CheckpointError",
     "ClipEmbedder",
     "DirectionConfig",
@@ -222,6 +250,8 @@ __all__ = [
     "Encoder",
     "ImageError",
     "InstantConfig",
+    "Landmarks",
+    "LandmarksError",
     "LatentMap",
     "Mapper",
     "MapperConfig",
@@ -247,6 +277,7 @@ __all__ = [
     "TextMapperConfig",
     "TrainingConfig",
     "__version__",
+    "align",
     "apply_edits",
     "find_direction",
     "fit_strength",
@@ -263,6 +294,7 @@ __all__ = [
     "parse_prompt",
     "project",
     "read_image",
+    "read_landmarks",
     "read_model",
     "read_recipe",
     "save_bank",
@@ -271,6 +303,7 @@ __all__ = [
     "save_gif",
     "save_image",
     "save_mapper",
+    "set_back",
     "strip",
     "train_mapper",
 ]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, cast
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import styleclip
@@ -44,6 +45,7 @@ from styleclip.checkpoints import (
 )
 from styleclip.checkpoints.registry import (
     CLIP,
+    DESCRIPTION,
     DIRECTIONS,
     ENCODER,
     GENERATOR,
@@ -64,6 +66,7 @@ from styleclip.editing.relevance import (
 )
 from styleclip.editing.strength import StrengthConfig, fit_strength, fits_by_itself
 from styleclip.errors import ArgumentError, CheckpointError, PromptError
+from styleclip.faces.alignment import Aligned, Template, align, centre, parse_template
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.e4e import PyramidEncoder
 from styleclip.inversion.encoder import Encoder
@@ -72,13 +75,12 @@ from styleclip.prompts import PromptPair, parse_prompt
 from styleclip.recipe import ALIKE, Recipe, Source
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from styleclip.clip.embedder import ClipEmbedder
     from styleclip.editing.mapper import Mapper
     from styleclip.editing.text_mapper import TextMapper
     from styleclip.faces.arcface import ArcFace
     from styleclip.faces.identity import IdentityNetwork
+    from styleclip.faces.landmarks import Landmarks
 
 Ways = Relevance | Literal["instant"]  # how a direction knows what channels do
 Part = Literal["generator", "clip", "encoder", "latent map"]
@@ -212,6 +214,31 @@ class Studio:
         if isinstance(picture, str | Path):
             picture = images.open_picture(picture)
         return images.to_tensor(picture, size).to(self.device)
+
+    @property
+    def template(self) -> Template | None:
+        """How faces lie in the model's squares; None for pictures of anything else."""
+        stated = self.model.extra.get("alignment")
+        try:
+            return None if stated is None else parse_template(stated)
+        except ArgumentError as error:
+            raise CheckpointError(f"{self.model.folder / DESCRIPTION}: {error}") from error
+
+    def align(self, photo: str | Path | Image.Image, landmarks: Landmarks | None = None) -> Aligned:
+        """The square of a photo that the model takes: the face of ``landmarks``, or the centre.
+
+        Its ``image`` goes to ``open``; ``faces.blending.set_back`` puts an edit back into the
+        photo. Raises ``LandmarksError``, ``ImageError``.
+        """
+        picture = photo if isinstance(photo, Image.Image) else images.open_picture(photo)
+        size = self.generator.resolution
+        if landmarks is None:
+            return centre(picture, size)
+        if self.template is None:
+            raise ArgumentError(
+                f"the model {self.model.name!r} states no alignment of faces: give no landmarks"
+            )
+        return align(picture, landmarks, size, self.template)
 
     def prompt(self, text: str | PromptPair) -> PromptPair:
         """Read "neutral -> target", or a target alone with the model's neutral text."""
@@ -460,6 +487,8 @@ class Studio:
         """Whether ``picture`` (RGB) is what ``recipe`` makes here: "", or a clause that says no."""
         if recipe.hashes.get("generator") != self.hashes("generator")["generator"]:
             return "its recipe was made with other weights"
+        if recipe.corners is not None:
+            return "that is the recipe of one square in it (--photo edits the photo again)"
         difference = images.largest_difference(images.to_picture(self.replay(recipe)), picture)
         if difference is None or difference > ALIKE:
             return "it was changed after it was made"

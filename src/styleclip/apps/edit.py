@@ -12,14 +12,18 @@ from styleclip.apps.console import Stopwatch
 from styleclip.apps.directions import OWN, BankFile, ways_of
 from styleclip.apps.options import (
     AutoStrength,
+    Blend,
     Device,
+    Face,
     Force,
     Gif,
     IdentityFloor,
     Json,
+    Landmarks,
     ModelName,
     NoRecipe,
     OutOrFolder,
+    Photo,
     Preserve,
     Refine,
     Reinvert,
@@ -33,6 +37,7 @@ from styleclip.apps.options import (
     open_studio,
     strength_config,
 )
+from styleclip.apps.photos import photo_wish
 from styleclip.apps.pipeline import (
     Request,
     carry_out,
@@ -119,6 +124,10 @@ def edit(
     identity_floor: IdentityFloor = None,
     refine: Refine = None,
     reinvert: Reinvert = False,
+    photo: Photo = False,
+    landmarks: Landmarks = None,
+    face: Face = None,
+    blend: Blend = True,
     strip: StripFlag = False,
     gif: Gif = False,
     save_edit: SaveEdit = None,
@@ -136,7 +145,7 @@ def edit(
     file, texts = split_words(words or [], seed, EDIT_USAGE)
     request = Request(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
-        as_json,
+        as_json, photo_wish(photo, landmarks, face, blend),
     )  # fmt: skip
     stay = names_of(preserve)
     _check_method(
@@ -152,6 +161,7 @@ def edit(
             "--mapper a file of 'mapper train --preset paper'"
         )
     studio = open_studio(model, device)
+    request = request.opened(studio)
     how = _how(studio, method, preset, mapper, bank, stay)
     if method == "direction":
         how = replace(how, config=_direction_config(preset, threshold, channels, alpha))
@@ -179,6 +189,10 @@ def apply(
     stack: Stack = False,
     refine: Refine = None,
     reinvert: Reinvert = False,
+    photo: Photo = False,
+    landmarks: Landmarks = None,
+    face: Face = None,
+    blend: Blend = True,
     strip: StripFlag = False,
     gif: Gif = False,
     model: ModelName = "portraits",
@@ -196,9 +210,10 @@ def apply(
     file, files = split_words(words or [], seed, APPLY_USAGE)
     request = Request(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
-        as_json,
+        as_json, photo_wish(photo, landmarks, face, blend),
     )  # fmt: skip
     studio = open_studio(model, device)
+    request = request.opened(studio)
     edits = [studio.load_edit(file) for file in files]
     prompts = [each.prompt for each in edits]
     outputs = plan(request, prompts, out, force, strip, gif)

@@ -79,6 +79,35 @@ SaveEdit = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Also write the edit, a .safetensors file for 'apply'."),
 ]
+Photo = Annotated[
+    bool,
+    typer.Option(
+        "--photo",
+        help="The picture is a photograph: edit the face in it, or its centre square if the model "
+        "is not of faces, and write the whole photo with the edit in it.",
+    ),
+]
+Landmarks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|auto",
+        help="Where the faces are (means --photo): a JSON file of points, or the model file "
+        "face_landmarker.task of mediapipe, which finds them; auto takes the one named in "
+        "STYLECLIP_FACE_LANDMARKER.",
+    ),
+]
+Face = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|all", help="Which face of a photo, counted from the left; the largest if absent."
+    ),
+]
+Blend = Annotated[
+    bool,
+    typer.Option(
+        "--blend/--no-blend", help="Of a photo: write all of it, or only the edited square."
+    ),
+]
 Preserve = Annotated[
     str,
     typer.Option(
