@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         load_encoder,
         load_generator,
         load_mapper,
+        load_tuning,
         read_model,
         save_bank,
         save_edit,
         save_generator,
         save_mapper,
+        save_tuning,
     )
     from styleclip.clip.embedder import (
         ClipEmbedder,
@@ -93,6 +95,12 @@ if TYPE_CHECKING:
         ProjectionConfig,
         project,
     )
+    from styleclip.inversion.tuning import (
+        Tuning,
+        TuningConfig,
+        tune,
+        tuned_generator,
+    )
     from styleclip.latents import (
         StyleLayer,
         StyleLayout,
@@ -120,11 +128,13 @@ _HOMES = {
         "load_encoder",
         "load_generator",
         "load_mapper",
+        "load_tuning",
         "read_model",
         "save_bank",
         "save_edit",
         "save_generator",
         "save_mapper",
+        "save_tuning",
     ),
     "styleclip.clip.embedder": ("ClipEmbedder",),
     "styleclip.editing.directions": (
@@ -191,6 +201,12 @@ _HOMES = {
         "ProjectionConfig",
         "project",
     ),
+    "styleclip.inversion.tuning": (
+        "Tuning",
+        "TuningConfig",
+        "tune",
+        "tuned_generator",
+    ),
     "styleclip.latents": (
         "StyleLayer",
         "StyleLayout",
@@ -243,6 +259,8 @@ __all__ = [
     "TextMapper",
     "TextMapperConfig",
     "TrainingConfig",
+    "Tuning",
+    "TuningConfig",
     "__version__",
     "apply_edits",
     "find_direction",
@@ -254,6 +272,7 @@ __all__ = [
     "load_encoder",
     "load_generator",
     "load_mapper",
+    "load_tuning",
     "measure_latent_map",
     "measure_relevance",
     "optimize",
@@ -268,8 +287,11 @@ __all__ = [
     "save_gif",
     "save_image",
     "save_mapper",
+    "save_tuning",
     "strip",
     "train_mapper",
+    "tune",
+    "tuned_generator",
 ]
 
 

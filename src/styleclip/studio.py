@@ -28,6 +28,7 @@ from styleclip.checkpoints import (
     SavedMapper,
     check_bank,
     check_mapper,
+    check_tuning,
     load_bank,
     load_clip,
     load_edit,
@@ -36,10 +37,12 @@ from styleclip.checkpoints import (
     load_identity,
     load_latent_map,
     load_mapper,
+    load_tuning,
     read_model,
     save_bank,
     save_edit,
     save_mapper,
+    save_tuning,
     tensors_hash,
 )
 from styleclip.checkpoints.registry import (
@@ -67,6 +70,7 @@ from styleclip.errors import ArgumentError, CheckpointError, PromptError
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
 from styleclip.inversion.projection import ProjectionConfig, project
+from styleclip.inversion.tuning import Tuning, TuningConfig, psnr, tune, tuned_generator
 from styleclip.prompts import PromptPair, parse_prompt
 from styleclip.recipe import ALIKE, Recipe, Source
 
@@ -79,7 +83,7 @@ if TYPE_CHECKING:
     from styleclip.faces.identity import IdentityNetwork
 
 Ways = Relevance | Literal["instant"]  # how a direction knows what channels do
-Part = Literal["generator", "clip", "encoder", "latent map"]
+Part = Literal["generator", "tuning", "clip", "encoder", "latent map"]
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
 FILLERS = frozenset(
@@ -111,6 +115,7 @@ class Studio:
     def __init__(self, model: Model, device: torch.device | str = "cpu") -> None:
         self.model = model
         self.device = torch.device(device)
+        self.tuning: Tuning | None = None  # what its generator differs by from the model's
         self._hashes: dict[Part, str] = {}
 
     @classmethod
@@ -181,9 +186,13 @@ class Studio:
         """The w_plus [1,L,D] of a picture: a file, PIL, or a tensor [1,3,H,W] in [-1,1].
 
         ``refine`` is the number of optimisation steps after the encoder, None for as many as are
-        worth it, 0 for the encoder alone. Raises ``ImageError``.
+        worth it, 0 for the encoder alone. A tuned studio knows the latent of the picture that it
+        was tuned for. Raises ``ImageError``.
         """
         image = self.square(picture)
+        pivot = self.pivot(image) if refine is None else None
+        if pivot is not None:
+            return pivot
         start = None
         if self.encoder is not None:
             with torch.no_grad():
@@ -198,6 +207,46 @@ class Studio:
         if refine is not None:
             config = replace(config, steps=refine)
         return project(self.generator, image, config, start, on_step)
+
+    def tune(
+        self,
+        picture: str | Path | Image.Image | Tensor,
+        w_plus: Tensor,
+        config: TuningConfig = TuningConfig(),
+        on_step: OnStep | None = None,
+    ) -> Tuning:
+        """What makes this model's generator draw ``picture`` at ``w_plus`` [1,L,D], of ``open``.
+
+        The model stays as it is: ``tuned`` gives a studio that draws the picture.
+        """
+        if self.tuning is not None:
+            raise ArgumentError("this studio is tuned already: tune the one that it came from")
+        return tune(self.generator, self.square(picture), w_plus, config, on_step)
+
+    def tuned(self, tuning: Tuning) -> Self:
+        """This studio with a tuned generator; other networks are shared, edits fit both.
+
+        Raises ``CheckpointError`` for a tuning from a file that belongs to other weights.
+        """
+        if self.tuning is not None:
+            raise ArgumentError("this studio is tuned already: use the one that it came from")
+        check_tuning(tuning, self.hashes("generator")["generator"], self.model.name)
+        other = type(self)(self.model, self.device)
+        other.__dict__.update(self.__dict__)  # the networks that are loaded
+        other.generator = tuned_generator(self.generator, tuning)
+        other.tuning = tuning
+        other._hashes = dict(self._hashes)
+        return other
+
+    def pivot(self, image: Tensor) -> Tensor | None:
+        """The latent [1,L,D] that draws ``image`` [1,3,R,R], if this studio was tuned for it."""
+        if self.tuning is None:
+            return None
+        pivots = self.tuning.w_plus.to(self.device)
+        found = [psnr(self.render(each[None]), image) for each in pivots]
+        best = max(range(len(found)), key=found.__getitem__)
+        near = found[best] > self.tuning.figures.get("before", 0.0)
+        return pivots[best : best + 1] if near else None
 
     def square(self, picture: str | Path | Image.Image | Tensor) -> Tensor:
         """A picture as the model takes it: its centre square, [1,3,R,R]."""
@@ -375,6 +424,18 @@ class Studio:
         self._check_weights(edit)
         return edit
 
+    def save_tuning(self, path: str | Path, tuning: Tuning) -> None:
+        """Write a tuning of this model to one file. Raises ``CheckpointError``."""
+        generator = self.hashes("generator")["generator"]
+        check_tuning(tuning, generator, self.model.name)
+        save_tuning(path, tuning, generator)
+
+    def load_tuning(self, path: str | Path) -> Tuning:
+        """Read a tuning of this model. Raises ``CheckpointError``, for other weights too."""
+        tuning = load_tuning(path)
+        check_tuning(tuning, self.hashes("generator")["generator"], self.model.name)
+        return tuning
+
     def save_bank(self, path: str | Path, relevance: Relevance) -> None:
         """Write a bank of this model's generator and CLIP. Raises ``CheckpointError``."""
         hashes = self.hashes("generator", "clip")
@@ -413,7 +474,7 @@ class Studio:
 
         ``found_here``: whether this model's CLIP found the edits; if not, it is not mentioned.
         """
-        parts: list[Part] = ["generator"]
+        parts: list[Part] = ["generator"] if self.tuning is None else ["generator", "tuning"]
         if edits and found_here:
             parts.append("clip")
             if any(uses_latent_map(edit) for edit, _ in edits):
@@ -443,16 +504,35 @@ class Studio:
                 f"the recipe was made with other weights (generator {theirs[:12] or 'unnamed'}, "
                 f"the model {self.model.name!r} has {ours[:12]}): give the model that made it"
             )
+        if doubt := self._other_tuning(recipe):
+            raise ArgumentError(f"this picture {doubt}")
         return self.render(self.latents(recipe.source), recipe.edits)
 
     def recalls(self, recipe: Recipe, picture: Image.Image) -> str:
         """Whether ``picture`` (RGB) is what ``recipe`` makes here: "", or a clause that says no."""
         if recipe.hashes.get("generator") != self.hashes("generator")["generator"]:
             return "its recipe was made with other weights"
+        if doubt := self._other_tuning(recipe):
+            return f"it {doubt}"
         difference = images.largest_difference(images.to_picture(self.replay(recipe)), picture)
         if difference is None or difference > ALIKE:
             return "it was changed after it was made"
         return ""
+
+    def _other_tuning(self, recipe: Recipe) -> str:
+        """ "" if a recipe was made with this studio's tuning (or none, as it has none)."""
+        theirs = recipe.hashes.get("tuning", "")
+        ours = "" if self.tuning is None else self.hashes("tuning")["tuning"]
+        if theirs == ours:
+            return ""
+        if not theirs:
+            return "was made without a tuning: leave --tuning out"
+        if not ours:
+            return (
+                f"was drawn by a tuned generator (tuning {theirs[:12]}): give the file that "
+                "'invert --save-tuning' wrote, with --tuning"
+            )
+        return f"was drawn with another tuning (expected {theirs[:12]}, got {ours[:12]})"
 
     def _check_weights(self, edit: Edit) -> None:
         if not isinstance(edit, SavedEdit):
@@ -475,6 +555,8 @@ class Studio:
     def _tensors(self, part: Part) -> Mapping[str, Tensor]:
         if part == "latent map":
             return vars(self.latent_map)
+        if part == "tuning":
+            return {} if self.tuning is None else self.tuning.differences
         networks: dict[str, nn.Module | None] = {
             "generator": self.generator,
             "clip": self.embedder.model if part == "clip" else None,

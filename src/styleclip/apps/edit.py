@@ -24,14 +24,18 @@ from styleclip.apps.options import (
     Refine,
     Reinvert,
     SaveEdit,
+    SaveTuning,
     SeedInsteadOfFile,
     Stack,
     Strength,
     StripFlag,
     Truncation,
+    Tune,
+    TuningFile,
     names_of,
     open_studio,
     strength_config,
+    with_tuning,
 )
 from styleclip.apps.pipeline import (
     Request,
@@ -119,6 +123,9 @@ def edit(
     identity_floor: IdentityFloor = None,
     refine: Refine = None,
     reinvert: Reinvert = False,
+    tune: Tune = False,
+    save_tuning: SaveTuning = None,
+    tuning: TuningFile = None,
     strip: StripFlag = False,
     gif: Gif = False,
     save_edit: SaveEdit = None,
@@ -136,7 +143,7 @@ def edit(
     file, texts = split_words(words or [], seed, EDIT_USAGE)
     request = Request(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
-        as_json,
+        as_json, tune, save_tuning,
     )  # fmt: skip
     stay = names_of(preserve)
     _check_method(
@@ -152,6 +159,7 @@ def edit(
             "--mapper a file of 'mapper train --preset paper'"
         )
     studio = open_studio(model, device)
+    studio = with_tuning(studio, seed, tune, save_tuning, tuning, force)
     how = _how(studio, method, preset, mapper, bank, stay)
     if method == "direction":
         how = replace(how, config=_direction_config(preset, threshold, channels, alpha))
@@ -179,6 +187,9 @@ def apply(
     stack: Stack = False,
     refine: Refine = None,
     reinvert: Reinvert = False,
+    tune: Tune = False,
+    save_tuning: SaveTuning = None,
+    tuning: TuningFile = None,
     strip: StripFlag = False,
     gif: Gif = False,
     model: ModelName = "portraits",
@@ -196,15 +207,18 @@ def apply(
     file, files = split_words(words or [], seed, APPLY_USAGE)
     request = Request(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
-        as_json,
+        as_json, tune, save_tuning,
     )  # fmt: skip
     studio = open_studio(model, device)
+    studio = with_tuning(studio, seed, tune, save_tuning, tuning, force)
     edits = [studio.load_edit(file) for file in files]
     prompts = [each.prompt for each in edits]
     outputs = plan(request, prompts, out, force, strip, gif)
     studio.generator  # noqa: B018  # loads it
     watch.lap("load")
-    carry_out(studio, request, prompts, lambda i, *_: edits[i], outputs, watch, found_here=False)
+    carry_out(
+        studio, request, prompts, lambda _, i, *__: edits[i], outputs, watch, found_here=False
+    )
 
 
 def _how(

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 SWEEP = 13  # pictures of a strength sweep, 0 included
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".avif")
 
-Find = Callable[[int, "Tensor", OnStep], "Edit"]  # which edit, w_plus [1,L,D], progress
+# which edit, w_plus [1,L,D], progress; by the studio that draws the picture
+Find = Callable[["Studio", int, "Tensor", OnStep], "Edit"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Request:
     stack: bool
     no_recipe: bool
     as_json: bool
+    tune: bool = False
+    save_tuning: Path | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.strength):
@@ -64,9 +67,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Start:
-    """A source, the edits that its picture has already, and the picture if it was inverted."""
+    """A source, the edits that its picture has already, and the picture if it was inverted.
+
+    ``studio`` draws it: a tuned one, if that was asked for.
+    """
 
     source: Source
+    studio: Studio
     edits: tuple[tuple[Edit, float], ...] = ()
     original: Tensor | None = None
 
@@ -124,7 +131,7 @@ def edit_with(
     studio.generator  # noqa: B018  # loads it
     watch.lap("load")
 
-    def find(i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
+    def find(studio: Studio, i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
         from styleclip.studio import PromptWarning
 
         with warnings.catch_warnings():
@@ -156,6 +163,7 @@ def carry_out(
     results: list[dict[str, Any]] = []
     with progress() as bar:
         start = find_start(studio, request, bar, watch)
+        studio = start.studio
         w_plus = studio.latents(start.source)
         before = studio.render(w_plus, start.edits)
         after = []
@@ -164,7 +172,8 @@ def carry_out(
             failure: NonFiniteError | None = None
             try:
                 for i in group:
-                    edits.append(find(i, w_plus, bar(_titled("editing", i, len(prompts)))))  # noqa: PERF401
+                    on_step = bar(_titled("editing", i, len(prompts)))
+                    edits.append(find(studio, i, w_plus, on_step))
             except NonFiniteError as error:
                 if error.best is None:
                     raise
@@ -202,17 +211,45 @@ def find_start(
     from styleclip.recipe import Source
 
     if request.file is None or request.picture is None:
-        return Start(Source(seed=request.seed, truncation=request.truncation))
+        return Start(Source(seed=request.seed, truncation=request.truncation), studio)
     if not request.reinvert:
         recipe = _recipe_of(studio, request.file, request.picture)
         if recipe is not None:
-            return Start(recipe.source, recipe.edits)
-    original = studio.square(request.picture)
+            if request.tune:
+                complain("the model draws this picture exactly: nothing is tuned", kind="note")
+            return Start(recipe.source, studio, recipe.edits)
+    source, original, studio = invert_picture(
+        studio, request.picture, request.refine, request.tune, request.save_tuning, bar, watch
+    )
+    return Start(source, studio, original=original)
+
+
+def invert_picture(
+    studio: Studio,
+    picture: Image.Image,
+    refine: int | None,
+    tune: bool,
+    save_tuning: Path | None,
+    bar: Callable[[str], OnStep],
+    watch: Stopwatch,
+) -> tuple[Source, Tensor, Studio]:
+    """Where the model finds a picture, its square, and the studio that draws it there."""
+    from styleclip.recipe import Source
+
+    original = studio.square(picture)
+    if studio.tuning is not None and studio.pivot(original) is None:
+        complain("the tuning was made for another picture: this one is inverted", kind="note")
     studio.encoder  # noqa: B018  # loads it
     watch.lap("load")
-    source = Source(w_plus=studio.open(original, request.refine, bar("inverting")))
+    w_plus = studio.open(original, refine, bar("inverting"))
     watch.lap("invert")
-    return Start(source, original=original)
+    if tune:
+        tuning = studio.tune(original, w_plus, on_step=bar("tuning"))
+        if save_tuning is not None:
+            studio.save_tuning(save_tuning, tuning)
+        studio = studio.tuned(tuning)
+        watch.lap("tune")
+    return Source(w_plus=w_plus), original, studio
 
 
 def _recipe_of(studio: Studio, file: Path, picture: Image.Image) -> Recipe | None:

@@ -6,6 +6,7 @@
   load_edit(path)      -> SavedEdit      native
   load_bank(path)      -> Bank           native
   load_mapper(path)    -> SavedMapper    native, or of the official StyleCLIP code
+  load_tuning(path)    -> SavedTuning    native
 Foreign weights are converted at this border by complete key maps: every parameter of ours filled
 once, every foreign key used or knowingly dropped, anything else an error. The rest of the library
 cannot tell where weights came from. Nothing in a file is ever executed.
@@ -40,14 +41,22 @@ from styleclip.checkpoints.mappers import (
 )
 from styleclip.checkpoints.native import read_network, save_network
 from styleclip.checkpoints.registry import Model, read_model, resolve_model
+from styleclip.checkpoints.tunings import (
+    SavedTuning,
+    check_tuning,
+    load_tuning,
+    save_tuning,
+)
 
 __all__ = [
     "Bank",
     "Model",
     "SavedEdit",
     "SavedMapper",
+    "SavedTuning",
     "check_bank",
     "check_mapper",
+    "check_tuning",
     "file_hash",
     "load_bank",
     "load_clip",
@@ -60,6 +69,7 @@ __all__ = [
     "load_reader",
     "load_scan",
     "load_training",
+    "load_tuning",
     "read_model",
     "read_network",
     "read_weights",
@@ -71,5 +81,6 @@ __all__ = [
     "save_network",
     "save_scan",
     "save_training",
+    "save_tuning",
     "tensors_hash",
 ]

@@ -261,7 +261,7 @@ class StyleGAN2(nn.Module):
         return self.sample_w(samples, generator).mean(dim=0, keepdim=True)
 
     def drawing_parameters(self) -> dict[str, nn.Parameter]:
-        """The weights that draw a style, by their names in the state dict: const, convolutions, toRGB.
+        """The weights that draw a style, by name: const, convolutions, toRGB.
 
         Not those that come before the style (mapping, affine layers), nor the noise's strengths.
         """

@@ -1,10 +1,11 @@
-"""Redraw a picture exactly: pivotal tuning of a copy of the generator (Roich et al. 2021, 2106.05744).
+"""Pivotal tuning: a copy of the generator redraws one picture (Roich et al. 2021, 2106.05744).
 
   argmin_T  rec(G_T(w_p), x) + locality * rec(G_T(w_r), G(w_r)),   rec = l2 * MSE + perceptual * d
   w_r = w_p + a (w_z - w_p) / |w_z - w_p|,   w_z of a random z, anew at every step
-The pivot w_p is what the encoder and projection found; near it G_T draws x, at the distance a it must
-still draw what G draws. Only weights that draw move: mapping and affine layers stay, so W+ and S mean
-what they meant, and the noise stays the network's own. Images [B,3,H,W], w_plus [B,L,D] -> ``Tuning``.
+The pivot w_p is what the encoder and projection found; near it G_T draws x, at the distance a it
+must still draw what G draws. Only weights that draw move: mapping and affine layers stay, so W+ and
+S mean what they meant, and the noise stays the network's own, which cannot learn the picture.
+Images [B,3,H,W], w_plus [B,L,D] -> ``Tuning``.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class TuningConfig:
     """The paper's numbers where it gives them (sec. 3.2, 3.3 and 4), ours where said.
 
     ``rate`` is Adam's, in shares of a weight tensor's own size (our convolutions are stored at
-    another scale than the paper's, whose have size 1). ``alpha``: the paper's distance of 30 is over
-    all rows of W+; here, for any generator, in shares of how far random latents are from the pivot.
+    another scale than the paper's, whose have size 1). ``alpha``: the paper's distance of 30 is
+    over all rows of W+; here, for any generator, in shares of how far random latents are away.
     """
 
     steps: int = 350
@@ -107,7 +108,7 @@ def tune(
         error = (drawn - wanted).square().flatten(1).mean(dim=1)
         return config.l2_weight * error + config.perceptual_weight * perceptual(drawn, wanted)
 
-    before = _psnr(generator, w_plus, images, chunks)
+    before = _mean_psnr(generator, w_plus, images)
     lowest, since, step = math.inf, 0, 0
     while step < config.steps:
         # one step for all pictures: chunks add up to the same gradient
@@ -134,7 +135,7 @@ def tune(
         lowest, since = (figures["loss"], 0) if gained else (lowest, since + 1)
         look = step % 10 == 0 or step == config.steps
         if look:
-            figures["psnr"] = _psnr(tuned, w_plus, images, chunks)
+            figures["psnr"] = _mean_psnr(tuned, w_plus, images)
         if on_step is not None:
             on_step(step, config.steps, figures)
         if since >= config.patience or (look and figures["psnr"] >= config.enough):
@@ -147,7 +148,7 @@ def tune(
         if not torch.equal(weight, originals[name])
     }
     found = Tuning(differences, w_plus, asdict(config))
-    after = _psnr(tuned_generator(generator, found), w_plus, images, chunks)  # as it is stored
+    after = _mean_psnr(tuned_generator(generator, found), w_plus, images)  # as it is stored
     return Tuning(
         differences, w_plus, asdict(config), {"steps": step, "before": before, "after": after}
     )
@@ -168,6 +169,12 @@ def tuned_generator(generator: G, tuning: Tuning) -> G:
     return tuned
 
 
+def psnr(drawn: Tensor, image: Tensor) -> float:
+    """Peak signal to noise ratio of two pictures in [-1,1], as they would be saved: dB."""
+    error = (drawn.detach().clamp(-1, 1) - image).square().mean()
+    return float(10 * torch.log10(4 / error.clamp(min=1e-12)))
+
+
 def _neighbours(generator: Generator, w_plus: Tensor, config: TuningConfig) -> Iterator[Tensor]:
     """Latents [B,L,D] at a fixed distance from the pivots, each time in another direction."""
     random = torch.Generator().manual_seed(config.seed)
@@ -184,17 +191,10 @@ def _draw(generator: Generator, w_plus: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _psnr(
-    generator: Generator, w_plus: Tensor, images: Tensor, chunks: tuple[Tensor, ...]
-) -> float:
-    """dB, of pictures as they would be saved; mean over the pictures."""
-    errors = torch.cat(
-        [
-            (_draw(generator, w_plus[part]).clamp(-1, 1) - images[part]).square().flatten(1).mean(1)
-            for part in chunks
-        ]
-    )
-    return float((10 * torch.log10(4 / errors.clamp(min=1e-12))).mean())
+def _mean_psnr(generator: Generator, w_plus: Tensor, images: Tensor) -> float:
+    return sum(
+        psnr(_draw(generator, w_plus[i : i + 1]), images[i : i + 1]) for i in range(len(images))
+    ) / len(images)
 
 
 def _own_size(weight: Tensor) -> float:
