@@ -243,10 +243,9 @@ class Studio:
         if self.tuning is None:
             return None
         pivots = self.tuning.w_plus.to(self.device)
-        found = [psnr(self.render(each[None]), image) for each in pivots]
-        best = max(range(len(found)), key=found.__getitem__)
-        near = found[best] > self.tuning.figures.get("before", 0.0)
-        return pivots[best : best + 1] if near else None
+        found, best = psnr(self.render(pivots), image).max(dim=0)
+        near = float(found) > self.tuning.figures.get("before", 0.0)
+        return pivots[int(best) : int(best) + 1] if near else None
 
     def square(self, picture: str | Path | Image.Image | Tensor) -> Tensor:
         """A picture as the model takes it: its centre square, [1,3,R,R]."""
