@@ -35,6 +35,7 @@ from styleclip.checkpoints import (
     load_encoder,
     load_generator,
     load_identity,
+    load_image_encoder,
     load_latent_map,
     load_mapper,
     load_tuning,
@@ -67,6 +68,7 @@ from styleclip.editing.relevance import (
 )
 from styleclip.editing.strength import StrengthConfig, fit_strength, fits_by_itself
 from styleclip.errors import ArgumentError, CheckpointError, PromptError
+from styleclip.faces.image_encoder import ClipIdentity
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
 from styleclip.inversion.projection import ProjectionConfig, project
@@ -80,7 +82,6 @@ if TYPE_CHECKING:
     from styleclip.clip.embedder import ClipEmbedder
     from styleclip.editing.mapper import Mapper
     from styleclip.editing.text_mapper import TextMapper
-    from styleclip.faces.identity import IdentityNetwork
 
 Ways = Relevance | Literal["instant"]  # how a direction knows what channels do
 Part = Literal["generator", "tuning", "clip", "encoder", "latent map"]
@@ -112,16 +113,28 @@ class How:
 class Studio:
     """A generator, a CLIP and perhaps an encoder that belong together, on one device."""
 
-    def __init__(self, model: Model, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, model: Model, device: torch.device | str = "cpu", identity: str | Path | None = None
+    ) -> None:
         self.model = model
         self.device = torch.device(device)
+        self.identity_by = identity
         self.tuning: Tuning | None = None  # what its generator differs by from the model's
         self._hashes: dict[Part, str] = {}
 
     @classmethod
-    def load(cls, name: str | Path = "portraits", device: torch.device | str = "cpu") -> Self:
-        """A built-in model by its name, or a model folder. Raises ``CheckpointError``."""
-        return cls(read_model(name), device)
+    def load(
+        cls,
+        name: str | Path = "portraits",
+        device: torch.device | str = "cpu",
+        identity: str | Path | None = None,
+    ) -> Self:
+        """A built-in model by its name, or a model folder. Raises ``CheckpointError``.
+
+        ``identity``: what tells whether an edit kept who or what is shown, in place of what the
+        model brings: "clip" (its CLIP's image tower), a folder or hub name of a DINOv2, or "none".
+        """
+        return cls(read_model(name), device, identity)
 
     @cached_property
     def generator(self) -> StyleGAN2:
@@ -163,9 +176,28 @@ class Studio:
         return self.load_mapper(self.model.file(MAPPER))
 
     @cached_property
-    def identity(self) -> IdentityNetwork:
-        """Whose face it is: images -> unit vectors. Raises ``CheckpointError`` if it has none."""
-        return load_identity(self.model.file(IDENTITY)).to(self.device)
+    def identity(self) -> nn.Module:
+        """Who or what is shown: images -> unit vectors, as ``load`` or model.json ask for.
+
+        The model's identity network if neither does. Raises ``CheckpointError`` if there is none.
+        """
+        asked = self.identity_by
+        if asked is None and (self.model.folder / IDENTITY).exists():
+            return load_identity(self.model.file(IDENTITY)).to(self.device)
+        if asked is None:
+            asked = str(self.model.extra.get("identity", "none"))
+            if (self.model.folder / asked).is_dir():
+                asked = self.model.folder / asked  # a path in model.json starts at the model
+        if str(asked) == "none":
+            raise CheckpointError(
+                f"the model {self.model.name!r} has no identity network: choose 'clip' (its CLIP's "
+                "image tower), or a folder or hub name of a DINOv2"
+            )
+        if str(asked) == "clip":
+            return ClipIdentity(self.embedder.embed_images, self.embedder.model)
+        if Path(asked).is_file():
+            return load_identity(asked).to(self.device)
+        return load_image_encoder(asked).to(self.device)
 
     def samples(self, count: int, seed: int = 0, truncation: float = 1.0) -> Tensor:
         """The w_plus [count,L,D] of pictures drawn from one seed."""
@@ -231,7 +263,7 @@ class Studio:
         if self.tuning is not None:
             raise ArgumentError("this studio is tuned already: use the one that it came from")
         check_tuning(tuning, self.hashes("generator")["generator"], self.model.name)
-        other = type(self)(self.model, self.device)
+        other = type(self)(self.model, self.device, self.identity_by)
         other.__dict__.update(self.__dict__)  # the networks that are loaded
         other.generator = tuned_generator(self.generator, tuning)
         other.tuning = tuning
@@ -244,7 +276,8 @@ class Studio:
             return None
         pivots = self.tuning.w_plus.to(self.device)
         found, best = psnr(self.render(pivots), image).max(dim=0)
-        near = float(found) > self.tuning.figures.get("before", 0.0)
+        # the same picture, perhaps saved again as a JPEG; others are ten dB and more away
+        near = float(found) > self.tuning.figures.get("after", 0.0) - 3
         return pivots[int(best) : int(best) + 1] if near else None
 
     def square(self, picture: str | Path | Image.Image | Tensor) -> Tensor:
@@ -323,16 +356,17 @@ class Studio:
         else:
             config = OptimizationConfig() if config is None else config
             latent_map = self.latent_map if config.space == "mapped" else None
+            identity = self.identity if config.identity_weight else None
             edit = optimize(
-                self.generator, self.embedder, w_plus, pair, config, on_step, latent_map=latent_map
+                self.generator, self.embedder, w_plus, pair, config, on_step, identity, latent_map
             )
         if fit is None and fits_by_itself(config):
             fit = StrengthConfig()
         if fit is None:
             return edit
-        identity = None if fit.identity_floor is None else self.identity
+        floor = None if fit.identity_floor is None else self.identity
         return fit_strength(
-            self.generator, self.embedder, w_plus, edit, self.latent_map, fit, identity
+            self.generator, self.embedder, w_plus, edit, self.latent_map, fit, floor
         )
 
     def direction(

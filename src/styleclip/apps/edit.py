@@ -15,6 +15,7 @@ from styleclip.apps.options import (
     Device,
     Force,
     Gif,
+    IdentityBy,
     IdentityFloor,
     Json,
     ModelName,
@@ -121,6 +122,7 @@ def edit(
     preserve: Preserve = "",
     auto_strength: AutoStrength = False,
     identity_floor: IdentityFloor = None,
+    identity: IdentityBy = None,
     refine: Refine = None,
     reinvert: Reinvert = False,
     tune: Tune = False,
@@ -158,7 +160,9 @@ def edit(
             "a mapper was trained with one preset or the other: leave --preset out, and give "
             "--mapper a file of 'mapper train --preset paper'"
         )
-    studio = open_studio(model, device)
+    studio = open_studio(model, device, identity)
+    if identity_floor is not None:
+        studio.identity  # noqa: B018  # raises if there is none
     studio = with_tuning(studio, seed, tune, save_tuning, tuning, force)
     how = _how(studio, method, preset, mapper, bank, stay)
     if method == "direction":

@@ -114,13 +114,22 @@ IdentityFloor = Annotated[
         help="With an automatic strength: stop before the face is less like itself than this.",
     ),
 ]
+IdentityBy = Annotated[
+    str | None,
+    typer.Option(
+        "--identity",
+        metavar="clip|none|PATH",
+        help="What tells that it is still the same: the model's identity network if absent, the "
+        "CLIP's image tower, or a DINOv2 (a folder or hub name).",
+    ),
+]
 
 
-def open_studio(model: str, device: str) -> Studio:
+def open_studio(model: str, device: str, identity: str | None = None) -> Studio:
     """The model; its networks are loaded when they are first used."""
     from styleclip.studio import Studio
 
-    return Studio.load(model, pick_device(device))
+    return Studio.load(model, pick_device(device), identity)
 
 
 def with_tuning(

@@ -215,6 +215,11 @@ def find_start(
     if not request.reinvert:
         recipe = _recipe_of(studio, request.file, request.picture)
         if recipe is not None:
+            if request.save_tuning is not None:
+                raise ArgumentError(
+                    f"the model draws {request.file} exactly, so there is nothing to save: leave "
+                    "--save-tuning out, or add --reinvert"
+                )
             if request.tune:
                 complain("the model draws this picture exactly: nothing is tuned", kind="note")
             return Start(recipe.source, studio, recipe.edits)

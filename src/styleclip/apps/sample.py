@@ -21,6 +21,7 @@ from styleclip.apps.options import (
     StripFlag,
     Truncation,
     Tune,
+    TuningFile,
     open_studio,
     with_tuning,
 )
@@ -63,6 +64,7 @@ def invert(
     refine: Refine = None,
     tune: Tune = False,
     save_tuning: SaveTuning = None,
+    tuning: TuningFile = None,
     strip: StripFlag = False,
     model: ModelName = "portraits",
     device: Device = "auto",
@@ -84,7 +86,7 @@ def invert(
     check_outputs(outputs)
     picture = images.open_picture(image)
     studio = open_studio(model, device)
-    with_tuning(studio, None, tune, save_tuning, None, force)
+    studio = with_tuning(studio, None, tune, save_tuning, tuning, force)
     with progress() as bar:
         source, original, studio = invert_picture(
             studio, picture, refine, tune, save_tuning, bar, watch

@@ -3,11 +3,14 @@
   load_generator(path) -> StyleGAN2        native, rosinality or NVIDIA weights
   load_clip(path)      -> ClipEmbedder     a transformers folder, or OpenAI's state dict
   load_encoder, load_latent_map, load_reader, load_identity          native
+  load_image_encoder(folder or hub name) -> DinoIdentity
 Networks come back in eval mode, float32, on the CPU, with gradients off for their weights.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +30,7 @@ from styleclip.checkpoints.native import is_native, parse_network, save_network
 from styleclip.editing.latent_map import LatentMap
 from styleclip.errors import CheckpointError
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
+from styleclip.faces.image_encoder import IMAGENET_MEAN, IMAGENET_STD, DinoIdentity
 from styleclip.faces.reader import Reader, ReaderConfig
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.inversion.encoder import Encoder, EncoderConfig
@@ -132,6 +136,63 @@ def load_identity(path: str | Path) -> IdentityNetwork:
     Raises ``CheckpointError``.
     """
     return _native(path, registry.IDENTITY, "identity", IdentityConfig.from_dict, IdentityNetwork)
+
+
+def load_image_encoder(name: str | Path) -> DinoIdentity:
+    """A DINOv2 for identities: a folder as `transformers` saves it, or a hub name.
+
+    A hub name ("facebook/dinov2-small") is fetched by `transformers` on its first use. Raises
+    ``CheckpointError``.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    from styleclip.clip.embedder import _silenced
+
+    here = Path(name).is_dir()
+    if not here and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
+        raise CheckpointError(
+            f"there is no folder {name} of a DINOv2: give one as transformers saves it, or a hub "
+            "name such as facebook/dinov2-small"
+        )
+    try:
+        with _silenced():
+            config = AutoConfig.from_pretrained(name, local_files_only=here)
+            if config.model_type not in ("dinov2", "dinov2_with_registers"):
+                raise CheckpointError(
+                    f"{name} is a {config.model_type}, expected a DINOv2: for a CLIP say 'clip'"
+                )
+            loaded: Any = AutoModel.from_pretrained(
+                name, local_files_only=here, dtype=torch.float32, output_loading_info=True
+            )
+            model, report = loaded
+            stated = _image_settings(name, here)
+    except CheckpointError:
+        raise
+    except Exception as error:  # transformers raises whatever its many readers raise
+        raise CheckpointError(f"{name} cannot be read as a DINOv2: {first_line(error)}") from error
+    lacking = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+    if lacking:
+        raise CheckpointError(
+            f"{name} lacks {len(lacking)} tensors of a DINOv2, such as {lacking[0]}: copy it whole"
+        )
+    patch = int(model.config.patch_size)
+    crop = stated.get("crop_size") or {}
+    side = int(crop.get("height", 0) or min(224, int(model.config.image_size)))
+    mean, std = (stated.get(f"image_{each}") for each in ("mean", "std"))
+    return DinoIdentity(
+        model, max(patch, side // patch * patch), mean or IMAGENET_MEAN, std or IMAGENET_STD
+    )
+
+
+def _image_settings(name: str | Path, here: bool) -> dict[str, Any]:
+    """What the preprocessor_config.json beside a network states; nothing if there is none."""
+    from transformers.utils.hub import cached_file
+
+    path = cached_file(
+        str(name), "preprocessor_config.json", local_files_only=here,
+        _raise_exceptions_for_missing_entries=False,
+    )  # fmt: skip
+    return {} if path is None else dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 def _native(

@@ -34,10 +34,10 @@ G = TypeVar("G", bound=Generator)
 class TuningConfig:
     """The paper's numbers where it gives them (sec. 3.2, 3.3 and 4), ours where said.
 
-    ``rate`` is Adam's for weights of size 1 in a network 512 wide, the paper's: here in shares of a
-    tensor's own size, since ours are stored at other scales, and faster in a narrower network, whose
-    layers add up fewer of them. ``alpha``: the paper's distance of 30 is over all rows of W+; here,
-    for any generator, in shares of how far random latents are away.
+    ``rate`` is Adam's for weights of size 1 in a network 512 wide, the paper's: here in shares of
+    a tensor's own size, since ours are stored at other scales, and faster in a narrower network,
+    whose layers add up fewer of them. ``alpha``: the paper's distance of 30 is over all rows of W+;
+    here, for any generator, in shares of how far random latents are away.
     """
 
     steps: int = 350
