@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, cast
 
@@ -42,6 +42,7 @@ from styleclip.checkpoints import (
     read_model,
     save_bank,
     save_edit,
+    save_latent_map,
     save_mapper,
     save_tuning,
     tensors_hash,
@@ -109,6 +110,15 @@ class How:
     preserve: Sequence[str] = ()
     fit: StrengthConfig | None = None
 
+    @property
+    def needs_latent_map(self) -> bool:
+        """Whether the edit asks for the studio's latent map."""
+        if self.fit is not None or fits_by_itself(self.config) or self.config is None:
+            return True
+        if isinstance(self.config, OptimizationConfig):
+            return self.config.space == "mapped"
+        return isinstance(self.config, DirectionConfig) and self.relevance is None
+
 
 class Studio:
     """A generator, a CLIP and perhaps an encoder that belong together, on one device."""
@@ -154,9 +164,26 @@ class Studio:
     @cached_property
     def latent_map(self) -> LatentMap:
         """CLIP's space -> w: the model's own, or measured now, which takes a while."""
-        if (self.model.folder / LATENT_MAP).exists():
-            return load_latent_map(self.model.file(LATENT_MAP)).to(self.device)
-        return measure_latent_map(self.generator, self.embedder)
+        if not self.has_latent_map:
+            return self.measure_latent_map()
+        file, hashes = self.model.file(LATENT_MAP), partial(self.hashes, "generator", "clip")
+        return load_latent_map(file, hashes).to(self.device)
+
+    @property
+    def has_latent_map(self) -> bool:
+        """Whether it is there already: the model's own, or measured."""
+        return "latent_map" in vars(self) or (self.model.folder / LATENT_MAP).exists()
+
+    def measure_latent_map(self, on_step: OnStep | None = None) -> LatentMap:
+        """From 2,000 samples that CLIP looks at; from now on the ``latent_map`` of this studio."""
+        self.latent_map = measure_latent_map(self.generator, self.embedder, on_step=on_step)
+        return self.latent_map
+
+    def keep_latent_map(self) -> Path:
+        """Write it into the model's folder, where it is found next time. ``CheckpointError``."""
+        path = self.model.folder / LATENT_MAP
+        save_latent_map(path, self.latent_map, self.hashes("generator", "clip"))
+        return path
 
     @cached_property
     def relevance(self) -> Relevance:
@@ -186,7 +213,7 @@ class Studio:
             return load_identity(self.model.file(IDENTITY)).to(self.device)
         if asked is None:
             asked = str(self.model.extra.get("identity", "none"))
-            if (self.model.folder / asked).is_dir():
+            if asked != "clip" and (self.model.folder / asked).is_dir():
                 asked = self.model.folder / asked  # a path in model.json starts at the model
         if str(asked) == "none":
             raise CheckpointError(

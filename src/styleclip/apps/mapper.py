@@ -36,7 +36,15 @@ from styleclip.apps.options import (
     strength_config,
 )
 from styleclip.apps.outputs import check_edit_file, make_folder
-from styleclip.apps.pipeline import PICTURES, Request, edit_with, plan, read_picture, split_words
+from styleclip.apps.pipeline import (
+    PICTURES,
+    Request,
+    edit_with,
+    measure_map,
+    plan,
+    read_picture,
+    split_words,
+)
 from styleclip.errors import ArgumentError, MissingExtraError
 from styleclip.evaluation.prompts import read_prompt_list
 
@@ -154,7 +162,10 @@ def train(
     judge = studio.identity if config.identity_weight else None
     check_training(studio.generator, pairs, config, judge)
     studio.embedder.embed_texts([text for each in pairs for text in (each.target, each.neutral)])
-    latent_map = studio.latent_map if config.needs_latent_map else None
+    latent_map = None
+    if config.needs_latent_map:
+        measure_map(studio)
+        latent_map = studio.latent_map
     partial = out.with_name(out.name + ".partial")
     watch.lap("load")
 

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from styleclip.apps.console import OnStep, Stopwatch, answer, complain, progress
 from styleclip.apps.outputs import Outputs, make_folder, plan_outputs, save_picture
-from styleclip.errors import ArgumentError, ImageError, NonFiniteError, StyleclipError
+from styleclip.errors import (
+    ArgumentError,
+    CheckpointError,
+    ImageError,
+    NonFiniteError,
+    StyleclipError,
+)
 from styleclip.prompts import PromptPair
 
 if TYPE_CHECKING:
@@ -130,6 +136,8 @@ def edit_with(
         studio.embedder.embed_texts([each.target, each.neutral])  # raises for one too long
     studio.generator  # noqa: B018  # loads it
     watch.lap("load")
+    if how.needs_latent_map:
+        measure_map(studio, watch)
 
     def find(studio: Studio, i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
         from styleclip.studio import PromptWarning
@@ -139,6 +147,26 @@ def edit_with(
             return studio.edit(w_plus, prompts[i], on_step=on_step, **vars(how))
 
     carry_out(studio, request, prompts, find, outputs, watch, notes)
+
+
+def measure_map(studio: Studio, watch: Stopwatch | None = None) -> None:
+    """Measure the latent map of a model that brings none, once: it stays in the model's folder."""
+    if studio.has_latent_map:
+        return
+    watch = Stopwatch() if watch is None else watch
+    name = studio.model.name
+    with progress() as bar:
+        studio.measure_latent_map(bar(f"measuring what CLIP sees in pictures of {name}"))
+    watch.lap("measure")
+    try:
+        kept = f"it is kept in {studio.keep_latent_map()}"
+    except CheckpointError as error:
+        kept = f"it is measured every time, for {error}"
+    complain(
+        f"the model {name!r} brings no map from CLIP to its latents, so one was measured on its "
+        f"own pictures ({watch.seconds['measure']:.0f} s); {kept}",
+        kind="note",
+    )
 
 
 def captions_of(request: Request, prompts: Sequence[PromptPair]) -> list[str]:

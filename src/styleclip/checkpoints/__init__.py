@@ -31,6 +31,7 @@ from styleclip.checkpoints.loaders import (
     load_latent_map,
     load_reader,
     save_generator,
+    save_latent_map,
 )
 from styleclip.checkpoints.mappers import (
     SavedMapper,
@@ -79,6 +80,7 @@ __all__ = [
     "save_bank",
     "save_edit",
     "save_generator",
+    "save_latent_map",
     "save_mapper",
     "save_network",
     "save_scan",

@@ -25,8 +25,8 @@ from styleclip.checkpoints import (
     stylegan2_nvidia,
     stylegan2_rosinality,
 )
-from styleclip.checkpoints.files import Weights, first_line, read_weights
-from styleclip.checkpoints.native import is_native, parse_network, save_network
+from styleclip.checkpoints.files import Weights, check_hashes, first_line, read_weights
+from styleclip.checkpoints.native import is_native, parse_network, save_network, write_network
 from styleclip.editing.latent_map import LatentMap
 from styleclip.errors import CheckpointError
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
@@ -101,17 +101,34 @@ def load_clip(path: str | Path, tokenizer: str | Path | None = None) -> ClipEmbe
     return ClipEmbedder(model, _read_tokenizer(Path(tokenizer), model.config.text_config))
 
 
-def load_latent_map(path: str | Path) -> LatentMap:
+def load_latent_map(
+    path: str | Path, hashes: Callable[[], Mapping[str, str]] | None = None
+) -> LatentMap:
     """The map from CLIP's space to w of a native file, a model folder or a built-in name.
 
-    Only files that this project wrote are read. Raises ``CheckpointError``.
+    Only files that this project wrote are read. ``hashes`` gives those of "generator" and "clip"
+    that it must have been measured with, if the file says so. Raises ``CheckpointError``.
     """
     location = _inside_model(path, registry.LATENT_MAP)
-    _, _, tensors = parse_network(read_weights(location), "latent-map")
+    _, config, tensors = parse_network(read_weights(location), "latent-map")
+    if config and hashes is not None:
+        theirs = {part: str(config.get(part, "")) for part in ("generator", "clip")}
+        check_hashes(
+            theirs, hashes(), f"{location} was measured", location.parent.name,
+            "delete it, and it is measured again",
+        )  # fmt: skip
     wanted = ("matrix", "mean", "covariance")
     if sorted(tensors) != sorted(wanted):
         raise CheckpointError(f"{location} holds {sorted(tensors)}, a latent map has {wanted}")
     return LatentMap(*(tensors[name] for name in wanted))
+
+
+def save_latent_map(path: str | Path, latent_map: LatentMap, hashes: Mapping[str, str]) -> None:
+    """Write a map at once or not at all, with the ``hashes`` of its "generator" and "clip".
+
+    Raises ``CheckpointError`` if it cannot be written.
+    """
+    write_network(path, "latent-map", hashes, vars(latent_map))
 
 
 def load_encoder(path: str | Path) -> Encoder:
@@ -286,6 +303,7 @@ def _convert(
     source: Path,
 ) -> dict[str, Tensor]:
     """Convert, and supply what files may lack: noise images from seed 0, the mean w computed."""
+    _check_square(foreign, table, config, source)
     generator = empty_generator(config)
     network = generator.state_dict()
     random = torch.Generator().manual_seed(0)
@@ -305,6 +323,21 @@ def _convert(
         keymap.fill(generator, state_dict, source)
         state_dict[average] = generator.mean_w(MEAN_W_SAMPLES, random)[0]
     return state_dict
+
+
+def _check_square(
+    foreign: dict[str, object], table: list[keymap.Rule], config: StyleGAN2Config, source: Path
+) -> None:
+    """Raise ``CheckpointError`` for forks whose first layer is not 4 x 4 pixels, such as 8 x 4."""
+    const = foreign.get(next(rule.theirs for rule in table if rule.ours == "const"))
+    if not isinstance(const, Tensor) or const.ndim < 3 or tuple(const.shape[-2:]) == (4, 4):
+        return  # what else is wrong, the key map says
+    height, width = const.shape[-2:]
+    times = config.resolution // 4
+    raise CheckpointError(
+        f"{source} draws pictures of {height * times} x {width * times} pixels (its first layer "
+        f"has {height} x {width}): only square generators can be used, whose first layer has 4 x 4"
+    )
 
 
 def _inside_model(path: str | Path, part: str) -> Path:
