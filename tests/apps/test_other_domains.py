@@ -20,6 +20,7 @@ from styleclip.faces.identity import IdentityConfig, IdentityNetwork
 from styleclip.faces.image_encoder import ClipIdentity, DinoIdentity
 from styleclip.studio import Studio
 from tests.apps.running import PROMPT, Run, files
+from tests.reference.networks import save_dino
 
 MEASURED = "brings no map from CLIP to its latents"
 
@@ -98,17 +99,6 @@ def test_a_map_of_other_weights_is_refused(bare: Path) -> None:
 def describe(folder: Path, **values: str) -> None:
     path = folder / "model.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
-
-
-def save_dino(folder: Path) -> None:
-    from transformers import Dinov2Config, Dinov2Model
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = Dinov2Config(
-            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
-        )
-        Dinov2Model(config).save_pretrained(folder)
 
 
 def test_what_tells_identities(bare: Path, tmp_path: Path) -> None:

@@ -13,26 +13,15 @@ from torch import Tensor
 from styleclip.checkpoints import load_image_encoder
 from styleclip.errors import CheckpointError
 from styleclip.faces.image_encoder import ClipIdentity
+from tests.reference.networks import save_dino
 
-SIZE, PATCH = 28, 14
+SIZE = 28
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DINOv2 of random weights, as transformers saves it."""
-    from transformers import Dinov2Config, Dinov2Model
-
-    folder = tmp_path_factory.mktemp("dino")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = Dinov2Config(
-            hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=SIZE,
-            patch_size=PATCH,
-        )  # fmt: skip
-        model = Dinov2Model(config)
-        for parameter in model.parameters():  # a fresh one hardly looks at the picture
-            parameter.data.add_(0.2 * torch.randn(parameter.shape))
-        model.save_pretrained(folder)
+    save_dino(folder)
     return folder
 
 
