@@ -21,6 +21,7 @@ SIZE = 28
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DINOv2 of random weights, as transformers saves it."""
+    folder = tmp_path_factory.mktemp("dino")
     save_dino(folder)
     return folder
 
