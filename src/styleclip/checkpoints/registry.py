@@ -3,10 +3,12 @@
   model.json              {"name", "description", "neutral", "licence", ...}
   generator.safetensors   z -> image             clip/                  a transformers folder
   encoder.safetensors     image -> w_plus        reader.safetensors, identity.safetensors (optional)
-  latent_map.safetensors  CLIP space -> w (optional; measured when needed)
+  latent_map.safetensors  CLIP space -> w (optional; measured when needed, and kept by the commands)
   mapper.safetensors      picture, text -> step (optional)
   directions.safetensors  the relevance of its style channels (optional; by samples without it)
-The built-in models are folders inside the package; any other folder like them is given by its path.
+Without an identity.safetensors "identity" in model.json may name another judge: "clip", the folder
+or hub name of a DINOv2, or "none". The built-in models are folders inside the package; any other
+folder like them is given by its path.
 """
 
 from __future__ import annotations
