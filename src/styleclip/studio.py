@@ -218,7 +218,7 @@ class Studio:
         if str(asked) == "none":
             raise CheckpointError(
                 f"the model {self.model.name!r} has no identity network: choose 'clip' (its CLIP's "
-                "image tower), or a folder or hub name of a DINOv2"
+                "image tower), or a folder or hub name of a DINOv2, with --identity or in model.json"
             )
         if str(asked) == "clip":
             return ClipIdentity(self.embedder.embed_images, self.embedder.model)

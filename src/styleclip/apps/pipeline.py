@@ -272,9 +272,9 @@ def invert_picture(
     original = studio.square(picture)
     if studio.tuning is not None and studio.pivot(original) is None:
         complain("the tuning was made for another picture: this one is inverted", kind="note")
-    studio.encoder  # noqa: B018  # loads it
+    start = "the mean latent: no encoder" if studio.encoder is None else "the encoder's latent"
     watch.lap("load")
-    w_plus = studio.open(original, refine, bar("inverting"))
+    w_plus = studio.open(original, refine, bar(f"inverting from {start}"))
     watch.lap("invert")
     if tune:
         tuning = studio.tune(original, w_plus, on_step=bar("tuning"))
