@@ -4,6 +4,7 @@
   w_plus = studio.open("me.png")                                    # or studio.sample(seed=3)
   edit = studio.edit(w_plus, "a face -> a face with red hair")
   save_image("edited.png", studio.render(w_plus, edit, strength=1.2))
+  studio = studio.tuned(studio.tune("me.png", w_plus))              # redraws me.png at w_plus
 The words are the command line's. A network is loaded when it is first used.
 """
 
@@ -218,7 +219,7 @@ class Studio:
         if str(asked) == "none":
             raise CheckpointError(
                 f"the model {self.model.name!r} has no identity network: choose 'clip' (its CLIP's "
-                "image tower), or a folder or hub name of a DINOv2, with --identity or in model.json"
+                "image tower) or a folder or hub name of a DINOv2, by --identity or in model.json"
             )
         if str(asked) == "clip":
             return ClipIdentity(self.embedder.embed_images, self.embedder.model)
