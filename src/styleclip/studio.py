@@ -591,7 +591,7 @@ class Studio:
         if not ours:
             return (
                 f"was drawn by a tuned generator (tuning {theirs[:12]}): give the file that "
-                "'invert --save-tuning' wrote, with --tuning"
+                "--save-tuning wrote, with --tuning"
             )
         return f"was drawn with another tuning (expected {theirs[:12]}, got {ours[:12]})"
 

@@ -84,6 +84,7 @@ def test_saved_edits_fit_the_tuned_generator(run: Run, picture: Path) -> None:
     assert run.code == 0, run.err
     run("apply", picture, "e.safetensors", *QUICK, "--tune", "--out", "b.png")
     assert error_of("a.png", "b.png") < 1e-4
+    assert "without --save-tuning FILE this picture cannot be replayed" in run.err
 
 
 def test_a_picture_of_ours_needs_no_tuning(run: Run) -> None:

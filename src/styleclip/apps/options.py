@@ -62,7 +62,7 @@ Reinvert = Annotated[
 Tune = Annotated[
     bool,
     typer.Option(
-        "--tune", help="Tune a copy of the generator so that it redraws the picture exactly."
+        "--tune", help="Tune a copy of the generator to the picture, so that it is redrawn closely."
     ),
 ]
 SaveTuning = Annotated[

@@ -280,6 +280,8 @@ def invert_picture(
         tuning = studio.tune(original, w_plus, on_step=bar("tuning"))
         if save_tuning is not None:
             studio.save_tuning(save_tuning, tuning)
+        else:
+            complain("without --save-tuning FILE this picture cannot be replayed", kind="note")
         studio = studio.tuned(tuning)
         watch.lap("tune")
     return Source(w_plus=w_plus), original, studio
