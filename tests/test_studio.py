@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 from styleclip import images
-from styleclip.checkpoints import load_edit, save_edit
+from styleclip.checkpoints import load_edit, load_tuning, save_edit, save_tuning
 from styleclip.editing.edit import Edit
 from styleclip.editing.optimization import OptimizationConfig
 from styleclip.errors import ArgumentError, CheckpointError, ImageError, PromptError
 from styleclip.faces.landmarks import Landmarks
+from styleclip.inversion.tuning import Tuning, TuningConfig
 from styleclip.prompts import PromptPair
 from styleclip.recipe import Recipe, Source
 from styleclip.studio import PromptWarning, Studio
@@ -228,6 +229,76 @@ def test_a_recipe_recalls_its_picture(studio: Studio) -> None:
         assert "was changed" in studio.recalls(recipe, other)
     strange = replace(recipe, hashes={"generator": "0" * 64})
     assert "other weights" in studio.recalls(strange, picture)
+
+
+@pytest.fixture(scope="module")
+def strange(studio: Studio) -> tuple[torch.Tensor, torch.Tensor, Tuning]:
+    """A picture that the model cannot draw, where it finds it, and what makes it draw it."""
+    image = studio.render(studio.sample(5)).clamp(-1, 1)
+    image[:, :, 8:16, 8:16] = 0.9
+    w_plus = studio.open(image, refine=3)
+    return image, w_plus, studio.tune(image, w_plus, TuningConfig(steps=15, rate=1e-4))
+
+
+def error(studio: Studio, w_plus: torch.Tensor, image: torch.Tensor) -> float:
+    return float((studio.render(w_plus) - image).square().mean())
+
+
+def test_a_tuned_studio(
+    studio: Studio, edit: Edit, strange: tuple[torch.Tensor, torch.Tensor, Tuning], tmp_path: Path
+) -> None:
+    image, w_plus, tuning = strange
+    plain, weights = studio.render(w_plus), studio.hashes("generator")
+    tuned = studio.tuned(tuning)
+    assert error(tuned, w_plus, image) < 0.9 * error(studio, w_plus, image)
+    # the model itself stays, networks are shared, and edits fit both
+    assert torch.equal(studio.render(w_plus), plain) and tuned.hashes("generator") == weights
+    assert tuned.embedder is studio.embedder and tuned.encoder is studio.encoder
+    studio.save_edit(tmp_path / "e.safetensors", edit)
+    assert tuned.render(w_plus, tuned.load_edit(tmp_path / "e.safetensors")).shape == image.shape
+    # it knows the latent of its own picture
+    assert torch.equal(tuned.open(image), w_plus)
+    assert tuned.pivot(-image) is None and studio.pivot(image) is None
+    for refused in (lambda: tuned.tuned(tuning), lambda: tuned.tune(image, w_plus)):
+        with pytest.raises(ArgumentError, match="tuned already"):
+            refused()
+
+
+def test_saved_tunings(
+    studio: Studio, strange: tuple[torch.Tensor, torch.Tensor, Tuning], tmp_path: Path
+) -> None:
+    _, w_plus, tuning = strange
+    path = tmp_path / "t.safetensors"
+    studio.save_tuning(path, tuning)
+    again = studio.load_tuning(path)
+    assert torch.equal(studio.tuned(again).render(w_plus), studio.tuned(tuning).render(w_plus))
+    assert studio.tuned(again).hashes("tuning") == studio.tuned(tuning).hashes("tuning")
+    save_tuning(path, tuning, "0123456789abcdef" * 4)
+    for refused in (
+        lambda: studio.load_tuning(path),
+        lambda: studio.tuned(load_tuning(path)),
+        lambda: studio.save_tuning(path, load_tuning(path)),
+    ):
+        with pytest.raises(CheckpointError, match="expected 0123456789ab, but the model 'tiny'"):
+            refused()
+
+
+def test_recipes_know_their_tuning(
+    studio: Studio, strange: tuple[torch.Tensor, torch.Tensor, Tuning]
+) -> None:
+    _, w_plus, tuning = strange
+    tuned = studio.tuned(tuning)
+    recipe = Recipe.from_json(tuned.recipe(Source(w_plus=w_plus)).to_json())
+    picture = images.to_picture(tuned.replay(recipe))
+    assert tuned.recalls(recipe, picture) == ""
+    assert "drawn by a tuned generator" in studio.recalls(recipe, picture)
+    with pytest.raises(ArgumentError, match=r"drawn by a tuned generator .* with --tuning"):
+        studio.replay(recipe)
+    with pytest.raises(ArgumentError, match="made without a tuning"):
+        tuned.replay(studio.recipe(Source(seed=1)))
+    strange_one = replace(recipe, hashes={**recipe.hashes, "tuning": "0" * 64})
+    with pytest.raises(ArgumentError, match=r"another tuning \(expected 000000000000, got"):
+        tuned.replay(strange_one)
 
 
 def test_loading_is_silent_and_local(

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         load_encoder,
         load_generator,
         load_mapper,
+        load_tuning,
         read_model,
         save_bank,
         save_edit,
         save_generator,
         save_mapper,
+        save_tuning,
     )
     from styleclip.clip.embedder import (
         ClipEmbedder,
@@ -107,6 +109,12 @@ if TYPE_CHECKING:
         ProjectionConfig,
         project,
     )
+    from styleclip.inversion.tuning import (
+        Tuning,
+        TuningConfig,
+        tune,
+        tuned_generator,
+    )
     from styleclip.latents import (
         StyleLayer,
         StyleLayout,
@@ -134,11 +142,13 @@ _HOMES = {
         "load_encoder",
         "load_generator",
         "load_mapper",
+        "load_tuning",
         "read_model",
         "save_bank",
         "save_edit",
         "save_generator",
         "save_mapper",
+        "save_tuning",
     ),
     "styleclip.clip.embedder": ("ClipEmbedder",),
     "styleclip.editing.directions": (
@@ -219,6 +229,12 @@ _HOMES = {
         "ProjectionConfig",
         "project",
     ),
+    "styleclip.inversion.tuning": (
+        "Tuning",
+        "TuningConfig",
+        "tune",
+        "tuned_generator",
+    ),
     "styleclip.latents": (
         "StyleLayer",
         "StyleLayout",
@@ -276,6 +292,8 @@ __all__ = [
     "TextMapper",
     "TextMapperConfig",
     "TrainingConfig",
+    "Tuning",
+    "TuningConfig",
     "__version__",
     "align",
     "apply_edits",
@@ -288,6 +306,7 @@ __all__ = [
     "load_encoder",
     "load_generator",
     "load_mapper",
+    "load_tuning",
     "measure_latent_map",
     "measure_relevance",
     "optimize",
@@ -303,9 +322,12 @@ __all__ = [
     "save_gif",
     "save_image",
     "save_mapper",
+    "save_tuning",
     "set_back",
     "strip",
     "train_mapper",
+    "tune",
+    "tuned_generator",
 ]
 
 

@@ -17,6 +17,7 @@ from styleclip.apps.options import (
     Face,
     Force,
     Gif,
+    IdentityBy,
     IdentityFloor,
     Json,
     Landmarks,
@@ -28,14 +29,18 @@ from styleclip.apps.options import (
     Refine,
     Reinvert,
     SaveEdit,
+    SaveTuning,
     SeedInsteadOfFile,
     Stack,
     Strength,
     StripFlag,
     Truncation,
+    Tune,
+    TuningFile,
     names_of,
     open_studio,
     strength_config,
+    with_tuning,
 )
 from styleclip.apps.photos import photo_wish
 from styleclip.apps.pipeline import (
@@ -122,12 +127,16 @@ def edit(
     preserve: Preserve = "",
     auto_strength: AutoStrength = False,
     identity_floor: IdentityFloor = None,
+    identity: IdentityBy = None,
     refine: Refine = None,
     reinvert: Reinvert = False,
     photo: Photo = False,
     landmarks: Landmarks = None,
     face: Face = None,
     blend: Blend = True,
+    tune: Tune = False,
+    save_tuning: SaveTuning = None,
+    tuning: TuningFile = None,
     strip: StripFlag = False,
     gif: Gif = False,
     save_edit: SaveEdit = None,
@@ -145,7 +154,7 @@ def edit(
     file, texts = split_words(words or [], seed, EDIT_USAGE)
     request = Request(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
-        as_json, photo_wish(photo, landmarks, face, blend),
+        as_json, photo_wish(photo, landmarks, face, blend), tune, save_tuning,
     )  # fmt: skip
     stay = names_of(preserve)
     _check_method(
@@ -160,7 +169,10 @@ def edit(
             "a mapper was trained with one preset or the other: leave --preset out, and give "
             "--mapper a file of 'mapper train --preset paper'"
         )
-    studio = open_studio(model, device)
+    studio = open_studio(model, device, identity)
+    if identity_floor is not None:
+        studio.identity  # noqa: B018  # raises if there is none
+    studio = with_tuning(studio, seed, tune, save_tuning, tuning, force)
     request = request.opened(studio)
     how = _how(studio, method, preset, mapper, bank, stay)
     if method == "direction":
@@ -193,6 +205,9 @@ def apply(
     landmarks: Landmarks = None,
     face: Face = None,
     blend: Blend = True,
+    tune: Tune = False,
+    save_tuning: SaveTuning = None,
+    tuning: TuningFile = None,
     strip: StripFlag = False,
     gif: Gif = False,
     model: ModelName = "portraits",
@@ -210,16 +225,19 @@ def apply(
     file, files = split_words(words or [], seed, APPLY_USAGE)
     request = Request(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
-        as_json, photo_wish(photo, landmarks, face, blend),
+        as_json, photo_wish(photo, landmarks, face, blend), tune, save_tuning,
     )  # fmt: skip
     studio = open_studio(model, device)
+    studio = with_tuning(studio, seed, tune, save_tuning, tuning, force)
     request = request.opened(studio)
     edits = [studio.load_edit(file) for file in files]
     prompts = [each.prompt for each in edits]
     outputs = plan(request, prompts, out, force, strip, gif)
     studio.generator  # noqa: B018  # loads it
     watch.lap("load")
-    carry_out(studio, request, prompts, lambda i, *_: edits[i], outputs, watch, found_here=False)
+    carry_out(
+        studio, request, prompts, lambda _, i, *__: edits[i], outputs, watch, found_here=False
+    )
 
 
 def _how(

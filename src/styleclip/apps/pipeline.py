@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 from styleclip.apps.console import OnStep, Stopwatch, answer, complain, progress
 from styleclip.apps.outputs import Outputs, make_folder, plan_outputs, save_picture
 from styleclip.apps.photos import Photo, PhotoWish, open_photo
-from styleclip.errors import ArgumentError, ImageError, NonFiniteError, StyleclipError
+from styleclip.errors import (
+    ArgumentError,
+    CheckpointError,
+    ImageError,
+    NonFiniteError,
+    StyleclipError,
+)
 from styleclip.prompts import PromptPair
 
 if TYPE_CHECKING:
@@ -33,7 +39,8 @@ SWEEP = 13  # pictures of a strength sweep, 0 included
 PREVIEW = 768  # pixels each way that a whole photo has at most in a strip or a GIF
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".avif")
 
-Find = Callable[[int, "Tensor", OnStep], "Edit"]  # which edit, w_plus [1,L,D], progress
+# which edit, w_plus [1,L,D], progress; by the studio that draws the picture
+Find = Callable[["Studio", int, "Tensor", OnStep], "Edit"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class Request:
     no_recipe: bool
     as_json: bool
     wish: PhotoWish | None = None
+    tune: bool = False
+    save_tuning: Path | None = None
     photo: Photo | None = None
 
     def __post_init__(self) -> None:
@@ -77,9 +86,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Start:
-    """A source, the edits that its picture has already, and the picture if it was inverted."""
+    """A source, the edits that its picture has already, and the picture if it was inverted.
+
+    ``studio`` draws it: a tuned one, if that was asked for.
+    """
 
     source: Source
+    studio: Studio
     edits: tuple[tuple[Edit, float], ...] = ()
     original: Tensor | None = None
 
@@ -130,6 +143,8 @@ def plan(
         raise ArgumentError(f"--save-edit writes one edit, so give one prompt; got {len(prompts)}")
     if save_edit is not None and request.photo is not None and len(request.photo.squares) > 1:
         raise ArgumentError("--save-edit writes the edit of one face: choose it with --face N")
+    if request.save_tuning is not None and request.photo and len(request.photo.squares) > 1:
+        raise ArgumentError("--save-tuning writes the tuning of one face: choose it with --face N")
     captions = captions_of(request, prompts)
     return plan_outputs(request.name, captions, out, force, strip, gif, save_edit)
 
@@ -150,8 +165,10 @@ def edit_with(
         studio.embedder.embed_texts([each.target, each.neutral])  # raises for one too long
     studio.generator  # noqa: B018  # loads it
     watch.lap("load")
+    if how.needs_latent_map:
+        measure_map(studio, watch)
 
-    def find(i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
+    def find(studio: Studio, i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
         from styleclip.studio import PromptWarning
 
         with warnings.catch_warnings():
@@ -159,6 +176,26 @@ def edit_with(
             return studio.edit(w_plus, prompts[i], on_step=on_step, **vars(how))
 
     carry_out(studio, request, prompts, find, outputs, watch, notes)
+
+
+def measure_map(studio: Studio, watch: Stopwatch | None = None) -> None:
+    """Measure the latent map of a model that brings none, once: it stays in the model's folder."""
+    if studio.has_latent_map:
+        return
+    watch = Stopwatch() if watch is None else watch
+    name = studio.model.name
+    with progress() as bar:
+        studio.measure_latent_map(bar(f"measuring what CLIP sees in pictures of {name}"))
+    watch.lap("measure")
+    try:
+        kept = f"it is kept in {studio.keep_latent_map()}"
+    except CheckpointError as error:
+        kept = f"it is measured every time, for {error}"
+    complain(
+        f"the model {name!r} brings no map from CLIP to its latents, so one was measured on its "
+        f"own pictures ({watch.seconds['measure']:.0f} s); {kept}",
+        kind="note",
+    )
 
 
 def captions_of(request: Request, prompts: Sequence[PromptPair]) -> list[str]:
@@ -183,14 +220,12 @@ def carry_out(
     results: list[dict[str, Any]] = []
     with progress() as bar:
         starts = find_starts(studio, request, bar, watch)
-        squares = [_square(studio, start) for start in starts]
+        squares = [_square(start) for start in starts]
         after: list[list[Tensor]] = []  # by picture, then by square
         for picture, group in enumerate(request.groups(len(prompts))):
             edits, failure = _found(find, squares, group, len(prompts), bar)
             watch.lap("edit")
-            after.append(
-                _write_picture(studio, request, squares, edits, outputs, picture, found_here)
-            )
+            after.append(_write_picture(request, squares, edits, outputs, picture, found_here))
             if failure is not None:
                 path = outputs.pictures[picture]
                 raise StyleclipError(f"{failure}; the best edit so far is in {path}") from failure
@@ -225,7 +260,9 @@ def find_starts(
         return [find_start(studio, request, bar, watch)]
     squares = request.photo.squares
     return [
-        _inverted(studio, square.image, request, bar(_titled("inverting", i, len(squares))), watch)
+        _inverted(
+            studio, square.image, request, bar, watch, _titled(" face", i, len(squares), alone="")
+        )
         for i, square in enumerate(squares)
     ]
 
@@ -237,29 +274,71 @@ def find_start(
     from styleclip.recipe import Source
 
     if request.file is None or request.picture is None:
-        return Start(Source(seed=request.seed, truncation=request.truncation))
+        return Start(Source(seed=request.seed, truncation=request.truncation), studio)
     if not request.reinvert:
         recipe = _recipe_of(studio, request.file, request.picture)
         if recipe is not None:
-            return Start(recipe.source, recipe.edits)
-    return _inverted(studio, studio.square(request.picture), request, bar("inverting"), watch)
+            if request.save_tuning is not None:
+                raise ArgumentError(
+                    f"the model draws {request.file} exactly, so there is nothing to save: leave "
+                    "--save-tuning out, or add --reinvert"
+                )
+            if request.tune:
+                complain("the model draws this picture exactly: nothing is tuned", kind="note")
+            return Start(recipe.source, studio, recipe.edits)
+    return _inverted(studio, studio.square(request.picture), request, bar, watch)
 
 
-def _square(studio: Studio, start: Start) -> Square:
-    w_plus = studio.latents(start.source)
-    return Square(start, w_plus, studio.render(w_plus, start.edits))
+def _square(start: Start) -> Square:
+    w_plus = start.studio.latents(start.source)
+    return Square(start, w_plus, start.studio.render(w_plus, start.edits))
 
 
 def _inverted(
-    studio: Studio, original: Tensor, request: Request, on_step: OnStep, watch: Stopwatch
+    studio: Studio,
+    original: Tensor,
+    request: Request,
+    bar: Callable[[str], OnStep],
+    watch: Stopwatch,
+    which: str = "",
 ) -> Start:
+    source, studio = invert_square(
+        studio, original, request.refine, request.tune, request.save_tuning, bar, watch, which
+    )
+    return Start(source, studio, original=original)
+
+
+def invert_square(
+    studio: Studio,
+    original: Tensor,
+    refine: int | None,
+    tune: bool,
+    save_tuning: Path | None,
+    bar: Callable[[str], OnStep],
+    watch: Stopwatch,
+    which: str = "",
+) -> tuple[Source, Studio]:
+    """Where the model finds a square picture [1,3,R,R], and the studio that draws it there.
+
+    ``which`` is added to what progress says, as in " face 2".
+    """
     from styleclip.recipe import Source
 
-    studio.encoder  # noqa: B018  # loads it
+    if studio.tuning is not None and studio.pivot(original) is None:
+        complain("the tuning was made for another picture: this one is inverted", kind="note")
+    start = "the mean latent: no encoder" if studio.encoder is None else "the encoder's latent"
     watch.lap("load")
-    source = Source(w_plus=studio.open(original, request.refine, on_step))
+    w_plus = studio.open(original, refine, bar(f"inverting{which} from {start}"))
     watch.lap("invert")
-    return Start(source, original=original)
+    if tune:
+        tuning = studio.tune(original, w_plus, on_step=bar(f"tuning{which}"))
+        if save_tuning is not None:
+            studio.save_tuning(save_tuning, tuning)
+        else:
+            complain("without --save-tuning FILE this picture cannot be replayed", kind="note")
+        studio = studio.tuned(tuning)
+        watch.lap("tune")
+    return Source(w_plus=w_plus), studio
 
 
 def _found(
@@ -275,7 +354,8 @@ def _found(
         title = "editing" if len(squares) == 1 else f"editing face {number + 1}:"
         for i in group:
             try:
-                edits.append(find(i, square.w_plus, bar(_titled(title, i, count))))
+                on_step = bar(_titled(title, i, count))
+                edits.append(find(square.start.studio, i, square.w_plus, on_step))
             except NonFiniteError as error:
                 if error.best is None:
                     raise
@@ -311,7 +391,6 @@ def _recipe_of(studio: Studio, file: Path, picture: Image.Image) -> Recipe | Non
 
 
 def _write_picture(
-    studio: Studio,
     request: Request,
     squares: Sequence[Square],
     edits: Sequence[Sequence[Edit]],
@@ -324,19 +403,20 @@ def _write_picture(
 
     def at(strength: float) -> list[Tensor]:
         return [
-            studio.render(square.w_plus, square.edited(each, strength))
+            square.start.studio.render(square.w_plus, square.edited(each, strength))
             for square, each in zip(squares, edits, strict=True)
         ]
 
     path = outputs.pictures[picture]
+    first = squares[0].start
     after = at(request.strength)
     make_folder(path.parent)
     alone = len(squares) == 1  # a recipe is one square's
     save_picture(
         path,
         _whole(request, squares, after),
-        studio,
-        squares[0].start.source,
+        first.studio,
+        first.source,
         squares[0].edited(edits[0], request.strength),
         request.no_recipe or not alone,
         outputs.force,
@@ -348,7 +428,7 @@ def _write_picture(
         frames = [_preview(_whole(request, squares, at(level))) for level in levels]
         images.save_gif(outputs.gifs[picture], frames, overwrite=outputs.force)
     if outputs.edit is not None:
-        studio.save_edit(outputs.edit, edits[0][0])
+        first.studio.save_edit(outputs.edit, edits[0][0])
     return after
 
 
@@ -423,5 +503,8 @@ def _described(
     }
 
 
-def _titled(title: str, i: int, count: int) -> str:
-    return title if count == 1 else f"{title} {i + 1} of {count}"
+def _titled(title: str, i: int, count: int, alone: str | None = None) -> str:
+    """A title with its number, where there are several; ``alone`` for one, or the title."""
+    if count == 1:
+        return title if alone is None else alone
+    return f"{title} {i + 1} of {count}"

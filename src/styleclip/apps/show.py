@@ -29,6 +29,10 @@ def show(
     model: Annotated[
         str | None, typer.Option(help="With --replay: the model, if it is not a built-in one.")
     ] = None,
+    tuning: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --replay: the tuning of a tuned picture."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     as_json: Annotated[
@@ -51,6 +55,8 @@ def show(
     difference: int | None = 0
     if replay:
         studio = Studio.load(_model_of(recipe.model, model), pick_device(device))
+        if tuning is not None:
+            studio = studio.tuned(studio.load_tuning(tuning))
         again = images.to_picture(studio.replay(recipe))
         if recipe.corners is None:
             difference = images.largest_difference(images.open_picture(file), again)
