@@ -325,3 +325,29 @@ def test_portraits_render_says_where_the_face_is(run: Run) -> None:
     assert run(*words, "--out", "b.png", model=False).code == 2 and "a.json exists" in run.err
     assert not Path("b.png").exists()
     assert run(*words, "--count", "2", model=False).code == 2 and "of one portrait" in run.err
+
+
+# Tuning
+
+
+def test_each_face_is_tuned_by_itself(see: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from styleclip import studio
+    from styleclip.inversion.tuning import TuningConfig
+
+    squares: list[torch.Tensor] = []
+    tune = studio.tune
+
+    def quick(generator: Any, image: torch.Tensor, w_plus: Any, config: Any, on_step: Any) -> Any:
+        squares.append(image)
+        return tune(generator, image, w_plus, TuningConfig(steps=2, rate=1e-4), on_step)
+
+    monkeypatch.setattr(studio, "tune", quick)
+    words = ["edit", "photo.png", PROMPT, "--landmarks", "three.json", *QUICK, "--tune"]
+    assert see(*words, "--face", "all", "--out", "a.png").code == 0, see.err
+    assert len(squares) == 3 and not torch.equal(squares[0], squares[1])
+    file = "t.safetensors"
+    see(*words, "--face", "all", "--save-tuning", file, "--out", "b.png")
+    assert see.code == 2 and "the tuning of one face: choose it with --face N" in see.err
+    assert see(*words, "--face", "2", "--save-tuning", file, "--out", "b.png").code == 0, see.err
+    again = [*words[:-1], "--face", "2", "--tuning", file, "--out", "c.png"]
+    assert see(*again).code == 0, see.err
