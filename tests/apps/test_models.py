@@ -352,6 +352,9 @@ def test_the_documented_commands_run(
             small = replace(known, address=address, sha256=None, size=None)
             monkeypatch.setitem(public.FILES, part, small)
     picture.rename("photo.jpg")
+    eyes = {"left_eye": [32, 25], "right_eye": [48, 25]}
+    face = {**eyes, "mouth_left": [34, 40], "mouth_right": [46, 40]}
+    Path("photo.json").write_text(json.dumps(face))
     Path(GENERATOR).rename("network.pkl")
     commands = documented(page)
     assert sum("fetch" in words for words in commands) >= 1

@@ -218,5 +218,5 @@ def test_sizes_that_no_clip_has_are_refused(
 
 
 def test_a_generator_is_not_a_clip() -> None:
-    with pytest.raises(CheckpointError, match="is not a CLIP of OpenAI's or open_clip's"):
+    with pytest.raises(CheckpointError, match="is not a CLIP but a StyleGAN2 of rosinality"):
         load_clip(VECTORS / "stylegan2-rosinality.pt")

@@ -662,7 +662,7 @@ def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="StyleGAN3, which is not readable yet"):
         load_generator(tmp_path / "three")
     torch.save({"a": torch.zeros(1), "b": {"c": 1}}, tmp_path / "other")
-    with pytest.raises(CheckpointError, match=r"no known StyleGAN2 layout .* first keys: a, b"):
+    with pytest.raises(CheckpointError, match=r"no known layout of a StyleGAN2 .* keys: a, b"):
         load_generator(tmp_path / "other")
     torch.save({}, tmp_path / "nothing")
     with pytest.raises(CheckpointError, match="first keys: none"):

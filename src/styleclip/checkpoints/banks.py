@@ -46,10 +46,19 @@ class Bank(Relevance):
     clip_hash: str = ""
 
 
-def save_bank(path: str | Path, relevance: Relevance, generator_hash: str, clip_hash: str) -> None:
-    """Write a bank at once or not at all. Raises ``CheckpointError`` if it cannot be written."""
+def save_bank(
+    path: str | Path,
+    relevance: Relevance,
+    generator_hash: str,
+    clip_hash: str,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write a bank at once or not at all; ``dtype`` is of its matrix, directions of unit length.
+
+    Raises ``CheckpointError`` if it cannot be written.
+    """
     tensors = {name: getattr(relevance, name) for name in BANK_TENSORS}
-    tensors["matrix"] = tensors["matrix"].half()  # directions, of unit length
+    tensors["matrix"] = tensors["matrix"].to(dtype)
     config = {
         "generator": generator_hash, "clip": clip_hash, "measured": dict(relevance.config),
     }  # fmt: skip

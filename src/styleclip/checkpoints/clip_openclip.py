@@ -100,16 +100,21 @@ def build(
 
     ``activation`` overrides what the config says. Raises ``CheckpointError``.
     """
+    check_towers(state, source)
+    settings = read_settings(Path(source), activation)
+    config = infer_config(state, source, settings)
+    table = rules(config, TEXT if f"{TEXT}token_embedding.weight" in state else "")
+    return clip_openai.convert(state, config, table, DROPPED, source), settings
+
+
+def check_towers(state: Mapping[str, Any], source: str | Path) -> None:
+    """Raise ``CheckpointError`` for a model with a tower that is no ViT of this kind."""
     for start, kind in OTHER_TOWERS.items():
         if any(key.startswith(start) for key in state):
             raise CheckpointError(
                 f"{source} is an open_clip model with {kind}, which is not readable: take a plain "
                 "ViT (such as LAION's ViT-B-32, B-16, L-14 or H-14)"
             )
-    settings = read_settings(Path(source), activation)
-    config = infer_config(state, source, settings)
-    table = rules(config, TEXT if f"{TEXT}token_embedding.weight" in state else "")
-    return clip_openai.convert(state, config, table, DROPPED, source), settings
 
 
 def rules(config: CLIPConfig, prefix: str = "") -> list[Rule]:

@@ -11,9 +11,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styleclip.checkpoints import clip_openai, clip_openclip, clip_vocabulary, hub, registry
+from styleclip.checkpoints import (
+    clip_openai,
+    clip_openclip,
+    clip_vocabulary,
+    hub,
+    layouts,
+    registry,
+)
 from styleclip.checkpoints.clip_openai import Activation
-from styleclip.checkpoints.files import Weights, first_line, read_weights
+from styleclip.checkpoints.files import first_line, read_weights
 from styleclip.errors import ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
@@ -48,7 +55,7 @@ def load_clip(
     if tokenizer is None and registry.is_model(path):
         tokenizer = registry.read_model(path).tokenizer
     if location.is_dir():
-        found = _open_clip_file(location)
+        found = open_clip_file(location)
         if found is None:
             if tokenizer is not None or activation is not None:
                 raise ArgumentError(
@@ -58,15 +65,16 @@ def load_clip(
             return ClipEmbedder.from_folder(location)
         location = found
     weights = read_weights(location)
-    if clip_openai.recognises(weights.contents):
+    layout = layouts.layout_of(weights)
+    if layout == layouts.OPENAI:
         model = clip_openai.build(weights.contents, location, activation or "quick_gelu")
         embedder = ClipEmbedder(model, None)
-    else:
+    elif layout == layouts.OPEN_CLIP:
         state = clip_openclip.unwrap(weights.contents)
-        if not clip_openclip.recognises(state):
-            raise _unknown(weights)
         model, settings = clip_openclip.build(state, location, activation)
         embedder = ClipEmbedder(model, None, settings.mean, settings.std)
+    else:
+        raise layouts.refusal(weights, "a CLIP", "OpenAI, open_clip, or a folder of transformers")
     folder = location.parent if tokenizer is None else Path(tokenizer)
     if tokenizer is not None or has_tokenizer(folder):
         embedder.tokenizer = read_tokenizer(folder, model.config.text_config)
@@ -124,18 +132,10 @@ def _locate(path: str | Path) -> Path:
     return Path(path)
 
 
-def _open_clip_file(folder: Path) -> Path | None:
+def open_clip_file(folder: Path) -> Path | None:
     """The weights of open_clip in a folder that has none of transformers."""
     names = [f"{name}{ending}" for name in hub.TRANSFORMERS for ending in ("", ".index.json")]
     has_weights = any((folder / name).is_file() for name in names)
     if has_weights and (folder / "config.json").is_file():
         return None
     return next((folder / n for n in clip_openclip.FILES if (folder / n).is_file()), None)
-
-
-def _unknown(weights: Weights) -> CheckpointError:
-    keys = ", ".join(list(weights.contents)[:5]) or "none"
-    return CheckpointError(
-        f"{weights.path} is not a CLIP of OpenAI's or open_clip's layout (its first keys: {keys}): "
-        "give such a file, or a folder saved by transformers"
-    )

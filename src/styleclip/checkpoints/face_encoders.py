@@ -44,16 +44,6 @@ def recognises_encoder(contents: Mapping[str, Any]) -> bool:
     return any(str(key).startswith("encoder.") for key in _entries(contents))
 
 
-def what(contents: Mapping[str, Any]) -> str | None:
-    """In words, for errors of readers of other files: what this one is, if it is one of these."""
-    if recognises_identity(contents):
-        return "ArcFace (load_identity reads it)"
-    if recognises_encoder(contents):
-        without = "" if decoder(contents) else " without its generator"
-        return f"e4e or pSp{without} (load_encoder reads it)"
-    return None
-
-
 def decoder(contents: Mapping[str, Any]) -> dict[str, Any] | None:
     """The generator inside an e4e, pSp or mapper file, as a rosinality file; None without one."""
     state = {
@@ -135,6 +125,12 @@ def encoder_config(
         )
     except UNTOLD as error:
         raise _untold(source, "an e4e or pSp encoder", error) from error
+
+
+def method_of(contents: Mapping[str, Any], source: str | Path) -> Method | None:
+    """What the file says that it is; None if it says nothing. Raises ``CheckpointError``."""
+    said = isinstance(_options(contents).get("encoder_type"), str)
+    return _method(_options(contents), None, source) if said else None
 
 
 def encoder_rules(config: PyramidConfig) -> list[Rule]:

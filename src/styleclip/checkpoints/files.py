@@ -20,12 +20,19 @@ import torch
 from torch import Tensor
 
 from styleclip.checkpoints import archives
-from styleclip.checkpoints.finished import ADVICE, Finished, guarded, opened
+from styleclip.checkpoints.finished import ADVICE, Finished, Shapes, guarded, opened
 from styleclip.checkpoints.finished import first_line as first_line  # most of the room uses it
 from styleclip.checkpoints.pickle_machine import Record, Source, UnsuitableError
 from styleclip.errors import CheckpointError
 
 LONGEST_NAME = 500
+SAFETENSORS = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "C64": torch.complex64,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8,
+    "BOOL": torch.bool,
+}  # fmt: skip
 MOST_ENTRIES = 1_000_000  # of all networks in a file
 Keep = Callable[[list[str]], Collection[str]]
 
@@ -45,13 +52,14 @@ class Weights:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def read_weights(path: str | Path, keep: Keep | None = None) -> Weights:
+def read_weights(path: str | Path, keep: Keep | None = None, shapes: bool = False) -> Weights:
     """Read a file of weights to the CPU, whatever its name: safetensors, torch, or NVIDIA's.
 
     Tensors have the file's precision and memory of their own. A TorchScript archive and a pickled
     module become a flat {dotted name: tensor}; what they could compute is not looked at. Objects of
     other classes stay inert ``Record``s. ``keep`` chooses from the names at the top; what it leaves
-    out is not read. Of a torch file the checksums of what is read are compared. Raises
+    out is not read. Of a torch file the checksums of what is read are compared. With ``shapes``
+    tensors are on the meta device: their shapes and types, and no memory. Raises
     ``CheckpointError`` if the file is missing, damaged, hostile or of another kind.
     """
     path = Path(path)
@@ -60,11 +68,11 @@ def read_weights(path: str | Path, keep: Keep | None = None) -> Weights:
     with opened(path) as (stream, _):
         head = stream.read(512)
     if head[8:9] == b"{":  # the length of a JSON header in 8 bytes, then the header
-        weights = _read_safetensors(path, keep)
+        weights = _read_safetensors(path, keep, shapes)
     elif head.startswith(b"PK\x03\x04"):
-        weights = _read_torch(path, keep, zipped=True)
+        weights = _read_torch(path, keep, shapes, zipped=True)
     elif head.startswith(b"\x80"):
-        weights = _read_torch(path, keep, zipped=False)
+        weights = _read_torch(path, keep, shapes, zipped=False)
     else:
         raise CheckpointError(f"{path} is not a file of weights: {_guess(head)}; {ADVICE}")
     _check_names(weights)
@@ -115,14 +123,17 @@ def file_hash(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _read_safetensors(path: Path, keep: Keep | None) -> Weights:
+def _read_safetensors(path: Path, keep: Keep | None, shapes: bool) -> Weights:
     from safetensors import safe_open
 
     try:
         with safe_open(path, framework="pt") as archive:
             names = list(archive.keys())
             wanted = names if keep is None else keep(names)
-            tensors = {name: archive.get_tensor(name) for name in names if name in wanted}
+            read = archive.get_slice if shapes else archive.get_tensor
+            tensors = {name: read(name) for name in names if name in wanted}
+            if shapes:
+                tensors = {name: _shape_of(each) for name, each in tensors.items()}
             metadata = dict(archive.metadata() or {})
     except Exception as error:  # the reader fails in many ways on damaged bytes
         raise CheckpointError(
@@ -131,12 +142,21 @@ def _read_safetensors(path: Path, keep: Keep | None) -> Weights:
     return Weights(path, tensors, metadata)
 
 
-def _read_torch(path: Path, keep: Keep | None, zipped: bool) -> Weights:
+def _shape_of(entry: Any) -> Tensor:
+    name = entry.get_dtype()
+    dtype = SAFETENSORS.get(name)
+    if dtype is None:
+        raise ValueError(f"it holds a tensor of an unknown type, {name}")
+    return torch.empty(entry.get_shape(), dtype=dtype, device="meta")
+
+
+def _read_torch(path: Path, keep: Keep | None, shapes: bool, zipped: bool) -> Weights:
     with opened(path) as (stream, size), guarded(path, "torch file"):
         source = Source(stream, 0, size)
         tree = archives.zip_tree(source) if zipped else archives.stream_tree(source)
         contents, settings = _by_name(tree, keep)
-        return Weights(path, Finished(size).value(contents), settings=settings)
+        finished = Shapes(size) if shapes else Finished(size)
+        return Weights(path, finished.value(contents), settings=settings)
 
 
 def _by_name(tree: Any, keep: Keep | None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -84,17 +84,42 @@ def convert(
             converted.update(_forward(rule, value, network))
             if consume:
                 del value, foreign[rule.theirs]
+    problems.unexpected.extend(_unexpected(foreign, rules, dropped or {}))
+    problems.check(source)
+    return {name: converted[name] for name in network}
+
+
+def check_names(
+    foreign: Mapping[str, Any],
+    rules: Sequence[Rule],
+    *,
+    source: str | Path,
+    dropped: Mapping[str, Tensor | None] | None = None,
+    optional: Sequence[str] = (),
+) -> None:
+    """Raise the error of ``convert`` for what is missing or unexpected; no network is needed.
+
+    ``optional`` are their names that the file may lack.
+    """
+    missing = [rule.theirs for rule in rules if rule.theirs not in {*foreign, *optional}]
+    Problems(missing, _unexpected(foreign, rules, dropped or {}), []).check(source)
+
+
+def _unexpected(
+    foreign: Mapping[str, Any], rules: Sequence[Rule], dropped: Mapping[str, Tensor | None]
+) -> list[str]:
+    """Their entries that are neither used nor knowingly dropped."""
     used = {rule.theirs for rule in rules}
+    found = []
     for key in foreign:
         if key in used:
             continue
-        pattern = next((known for known in dropped or {} if re.fullmatch(known, key)), None)
+        pattern = next((known for known in dropped if re.fullmatch(known, key)), None)
         if pattern is None:
-            problems.unexpected.append(key)
-        elif not _is_proportional(foreign[key], (dropped or {})[pattern]):
-            problems.unexpected.append(f"{key} (its values are not the usual ones)")
-    problems.check(source)
-    return {name: converted[name] for name in network}
+            found.append(key)
+        elif not _is_proportional(foreign[key], dropped[pattern]):
+            found.append(f"{key} (its values are not the usual ones)")
+    return found
 
 
 def invert(rules: Sequence[Rule], state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -190,6 +215,8 @@ def _is_proportional(value: Any, expected: Tensor | None) -> bool:
         return True
     if not isinstance(value, Tensor) or value.shape != expected.shape or value.is_complex():
         return False
+    if value.is_meta:
+        return True  # only its shape is known
     value = value.float()
     return torch.allclose(value / value.sum(), expected / expected.sum(), atol=1e-3)
 

@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 from styleclip.checkpoints import (
     face_encoders,
     keymap,
+    layouts,
     registry,
     stylegan2_nvidia,
     stylegan2_rosinality,
@@ -48,14 +49,6 @@ KIND = "stylegan2"
 PYRAMID_KIND, ARCFACE_KIND = "pyramid-encoder", "arcface"
 MEAN_W_SAMPLES = 10_000  # for files without the mean w; StyleCLIP's own scripts draw 4,096
 
-# a key that gives away what a file is, when it is not a generator
-OTHER_LAYOUTS = {
-    "visual.conv1.weight": "an OpenAI CLIP (load_clip reads it)",
-    "text_projection": "an OpenAI CLIP (load_clip reads it)",
-    "vision_model.embeddings.class_embedding": "a transformers CLIP (load_clip reads its folder)",
-    "synthesis.input.freqs": "a StyleGAN3, which is not readable yet",
-}
-
 
 def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
     """A generator from a file of weights, a model folder, or the name of a built-in model.
@@ -67,16 +60,17 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
     """
     weights = read_weights(_inside_model(path, registry.GENERATOR), keep=_of_generator)
     weights = replace(weights, contents=face_encoders.decoder(weights.contents) or weights.contents)
+    layout = layouts.layout_of(weights)
     if is_native(weights):
         config, state_dict = _native_generator(weights)
-    elif stylegan2_nvidia.recognises(weights.contents):
+    elif layout == layouts.NVIDIA:
         config, state_dict = _nvidia_generator(weights, clamp)
-    elif stylegan2_tensorflow.recognises(weights.contents):
+    elif layout == layouts.TENSORFLOW:
         config, state_dict = _tensorflow_generator(weights, clamp)
-    elif stylegan2_rosinality.recognises(weights.contents):
+    elif layout == layouts.ROSINALITY:
         config, state_dict = _rosinality_generator(weights)
     else:
-        raise _unknown(weights)
+        raise layouts.refusal(weights, "a StyleGAN2", "native, rosinality, NVIDIA")
     generator = empty_generator(config)
     keymap.fill(generator, state_dict, weights.path)
     state_dict.clear()  # laid out anew, the weights would be in memory twice
@@ -125,7 +119,7 @@ def load_encoder(
     weights = read_weights(_inside_model(path, registry.ENCODER))
     if weights.metadata.get("kind") == PYRAMID_KIND:
         return _native(weights, PYRAMID_KIND, PyramidConfig.from_dict, PyramidEncoder)
-    if face_encoders.recognises_encoder(weights.contents):
+    if layouts.layout_of(weights) == layouts.PYRAMID:
         return _pyramid_encoder(weights, method)
     _refuse_others(weights, "an encoder")
     return _native(weights, "encoder", EncoderConfig.from_dict, Encoder)
@@ -148,7 +142,7 @@ def load_identity(path: str | Path) -> IdentityNetwork | ArcFace:
     weights = read_weights(_inside_model(path, registry.IDENTITY))
     if weights.metadata.get("kind") == ARCFACE_KIND:
         return _native(weights, ARCFACE_KIND, ArcFaceConfig.from_dict, ArcFace)
-    if face_encoders.recognises_identity(weights.contents):
+    if layouts.layout_of(weights) == layouts.ARCFACE:
         return _arcface(weights)
     _refuse_others(weights, "an identity network")
     return _native(weights, "identity", IdentityConfig.from_dict, IdentityNetwork)
@@ -192,10 +186,9 @@ def _arcface(weights: Weights) -> ArcFace:
 
 
 def _refuse_others(weights: Weights, expected: str) -> None:
-    """Say which of the networks of faces a file is, where another was asked for."""
-    found = face_encoders.what(weights.contents)
-    if found is not None and not is_native(weights):
-        raise CheckpointError(f"{weights.path} is not {expected} but {found}")
+    """Say what a file of another code is, where something else was asked for."""
+    if layouts.layout_of(weights) is not None and not is_native(weights):
+        raise layouts.refusal(weights, expected, "")
 
 
 def load_image_encoder(name: str | Path) -> DinoIdentity:
@@ -206,7 +199,7 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
     """
     from transformers import AutoConfig, AutoModel
 
-    from styleclip.clip.embedder import _silenced
+    from styleclip.clip.embedder import silenced
 
     here = Path(name).is_dir()
     if not here and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
@@ -215,7 +208,7 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
             "name such as facebook/dinov2-small"
         )
     try:
-        with _silenced():
+        with silenced():
             config = AutoConfig.from_pretrained(name, local_files_only=here)
             if config.model_type not in ("dinov2", "dinov2_with_registers"):
                 raise CheckpointError(
@@ -328,14 +321,19 @@ def _native_generator(weights: Weights) -> tuple[StyleGAN2Config, dict[str, Tens
 def _nvidia_generator(
     weights: Weights, clamp: float | None
 ) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
-    inside = stylegan2_nvidia.clamp_of(weights.settings, weights.path)
-    if "conv_clamp" in weights.metadata:
-        inside = _number(weights.metadata["conv_clamp"], "conv_clamp", weights.path)
-    clamp = inside if clamp is None else clamp
+    clamp = nvidia_clamp(weights)[0] if clamp is None else clamp
     foreign = _taken(weights, stylegan2_nvidia.unwrap)
     config = stylegan2_nvidia.infer_config(foreign, weights.path, clamp)
     table = stylegan2_nvidia.rules(config)
     return config, _convert(foreign, table, config, stylegan2_nvidia.DROPPED, weights.path)
+
+
+def nvidia_clamp(weights: Weights) -> tuple[float | None, bool]:
+    """``conv_clamp`` as a file of NVIDIA's states it, and whether it states anything."""
+    inside = stylegan2_nvidia.clamp_of(weights.settings, weights.path)
+    if "conv_clamp" in weights.metadata:
+        return _number(weights.metadata["conv_clamp"], "conv_clamp", weights.path), True
+    return inside, any(name.endswith("conv_clamp") for name in weights.settings)
 
 
 def _tensorflow_generator(
@@ -445,16 +443,3 @@ def _number(text: str, name: str, source: Path) -> float | None:
         return float(text)
     except ValueError as error:
         raise CheckpointError(f"{source} says {name} = {text!r}, expected a number") from error
-
-
-def _unknown(weights: Weights) -> CheckpointError:
-    _refuse_others(weights, "a StyleGAN2")
-    state = stylegan2_nvidia.unwrap(weights.contents)
-    hints = [hint for key, hint in OTHER_LAYOUTS.items() if key in state]
-    if hints:
-        return CheckpointError(f"{weights.path} is not a StyleGAN2 but {hints[0]}")
-    keys = ", ".join(list(weights.contents)[:5]) or "none"
-    return CheckpointError(
-        f"{weights.path} has the keys of no known StyleGAN2 layout (native, rosinality, NVIDIA); "
-        f"its first keys: {keys}"
-    )

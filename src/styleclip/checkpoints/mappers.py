@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints import keymap, styleclip_official
+from styleclip.checkpoints import keymap, layouts, styleclip_official
 from styleclip.checkpoints.files import Weights, check_hashes, first_line, read_weights
 from styleclip.checkpoints.native import is_native, parse_network, write_network
 from styleclip.clip.embedder import Embedder
@@ -91,10 +91,12 @@ def save_mapper(
     prompts: Sequence[PromptPair],
     hashes: Mapping[str, str],
     training: Mapping[str, Any],
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write a mapper at once or not at all; ``hashes`` of its "generator" and "clip".
 
-    Raises ``CheckpointError`` if it cannot be written.
+    ``dtype`` is how floats are stored, None as they are. Raises ``CheckpointError`` if it cannot be
+    written.
     """
     config = {
         "network": network.config.to_dict(),
@@ -104,7 +106,7 @@ def save_mapper(
         "training": dict(training),
     }
     kind = "text-mapper" if isinstance(network, TextMapper) else "mapper"
-    write_network(path, kind, config, network.state_dict())
+    write_network(path, kind, config, network.state_dict(), dtype)
 
 
 def load_mapper(path: str | Path) -> SavedMapper:
@@ -112,7 +114,10 @@ def load_mapper(path: str | Path) -> SavedMapper:
     weights = read_weights(path)
     if is_native(weights):
         return _native(weights)
-    if not styleclip_official.recognises(weights.contents):
+    layout = layouts.layout_of(weights)
+    if layout not in (None, layouts.MAPPER):
+        raise layouts.refusal(weights, "a mapper", "the official code's, ours")
+    if layout is None:
         raise CheckpointError(
             f"{weights.path} is not a mapper: it has no state_dict with keys that begin with "
             "'mapper.'; give a checkpoint of the official code, or one of ours"

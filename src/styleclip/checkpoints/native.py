@@ -66,13 +66,17 @@ def save_network(
 
 
 def write_network(
-    path: str | Path, kind: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    path: str | Path,
+    kind: str,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    dtype: torch.dtype | None = None,
 ) -> None:
     """``save_network`` where a user named the file. Raises ``CheckpointError`` if it cannot be."""
     from safetensors import SafetensorError
 
     try:
-        save_network(path, kind, config, tensors)
+        save_network(path, kind, config, tensors, dtype)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{path} cannot be written ({first_line(error)}): choose another place"

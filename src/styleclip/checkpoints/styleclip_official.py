@@ -17,6 +17,7 @@ project wrote were read.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ NAMES = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fine_m
 DROPPED: dict[str, Tensor | None] = {r"decoder\..*": None, r"latent_avg": None}
 
 
-def recognises(contents: dict[str, Any]) -> bool:
+def recognises(contents: Mapping[str, Any]) -> bool:
     """Whether this is a checkpoint of an official mapper."""
     state = contents.get("state_dict")
     return isinstance(state, dict) and any(str(key).startswith("mapper.") for key in state)

@@ -79,7 +79,7 @@ class ClipEmbedder:
                 "transformers (save_pretrained)"
             )
         try:
-            with _silenced():
+            with silenced():
                 loaded: Any = CLIPModel.from_pretrained(
                     folder, local_files_only=True, dtype=torch.float32, output_loading_info=True,
                     ignore_mismatched_sizes=True,  # they are reported, and judged below
@@ -221,7 +221,7 @@ def _resize_matrix(before: int, after: int) -> Tensor:
 
 
 @contextmanager
-def _silenced() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Loading logs and draws a progress bar on its own; what matters of it is an error of ours."""
     from transformers.utils import logging
 
