@@ -52,11 +52,11 @@ if TYPE_CHECKING:
         optimize,
     )
     from styleclip.editing.relevance import (
-        InstantConfig,
+        PromptRelevanceConfig,
         Relevance,
         RelevanceConfig,
-        instant_relevance,
         measure_relevance,
+        prompt_relevance,
     )
     from styleclip.editing.strength import (
         StrengthConfig,
@@ -153,10 +153,10 @@ _HOMES = {
         "optimize",
     ),
     "styleclip.editing.relevance": (
-        "InstantConfig",
+        "PromptRelevanceConfig",
         "Relevance",
         "RelevanceConfig",
-        "instant_relevance",
+        "prompt_relevance",
         "measure_relevance",
     ),
     "styleclip.editing.strength": (
@@ -221,7 +221,6 @@ __all__ = [
     "Edit",
     "Encoder",
     "ImageError",
-    "InstantConfig",
     "LatentMap",
     "Mapper",
     "MapperConfig",
@@ -231,6 +230,7 @@ __all__ = [
     "ProjectionConfig",
     "PromptError",
     "PromptPair",
+    "PromptRelevanceConfig",
     "PromptWarning",
     "Recipe",
     "Relevance",
@@ -250,7 +250,6 @@ __all__ = [
     "apply_edits",
     "find_direction",
     "fit_strength",
-    "instant_relevance",
     "load_bank",
     "load_clip",
     "load_edit",
@@ -262,6 +261,7 @@ __all__ = [
     "optimize",
     "parse_prompt",
     "project",
+    "prompt_relevance",
     "read_image",
     "read_model",
     "read_recipe",

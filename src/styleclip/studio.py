@@ -53,12 +53,12 @@ from styleclip.checkpoints.registry import (
 )
 from styleclip.editing.directions import DirectionConfig, find_direction, prompt_direction
 from styleclip.editing.edit import Edit, apply_edits
-from styleclip.editing.latent_map import LatentMap, measure_latent_map
+from styleclip.editing.latent_map import LatentMap, LatentMapConfig, measure_latent_map
 from styleclip.editing.optimization import OptimizationConfig, optimize
 from styleclip.editing.relevance import (
     Relevance,
     RelevanceConfig,
-    instant_relevance,
+    prompt_relevance,
     relevance_of_map,
     style_statistics,
 )
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from styleclip.faces.arcface import ArcFace
     from styleclip.faces.identity import IdentityNetwork
 
-Ways = Relevance | Literal["instant"]  # how a direction knows what channels do
+Ways = Relevance | Literal["instant", "gradient"]  # how a direction knows what channels do
 Part = Literal["generator", "clip", "encoder", "latent map"]
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
@@ -145,9 +145,17 @@ class Studio:
     @cached_property
     def relevance(self) -> Relevance:
         """What its style channels do, by samples: of the latent map, in a second."""
+        return self._by_samples(self.latent_map)
+
+    @cached_property
+    def quick_map(self) -> LatentMap:
+        """The latent map of a few hundred pictures, which instant answers rest on; never kept."""
+        return measure_latent_map(self.generator, self.embedder, LatentMapConfig.quick())
+
+    def _by_samples(self, latent_map: LatentMap) -> Relevance:
         config = RelevanceConfig()
         mean, std = style_statistics(self.generator, config.samples, config.seed, config.truncation)
-        return relevance_of_map(self.generator, self.latent_map, mean, std, config)
+        return relevance_of_map(self.generator, latent_map, mean, std, config)
 
     @cached_property
     def bank(self) -> Relevance:
@@ -258,8 +266,9 @@ class Studio:
         """The edit of ``w_plus`` [B,L,D] that ``prompt`` asks for.
 
         The kind of ``config`` is the method: latent optimisation by default; a mapper (``mapper``
-        is the model's own); or a global direction (by ``relevance``: a bank, "instant" to look at
-        this prompt alone, None for samples), with what ``preserve`` names left alone. ``fit``: the
+        is the model's own); or a global direction (by ``relevance``: a bank, None for samples,
+        "instant" for few of them, "gradient" for the prompt's alone; the last two rest on nothing
+        that was measured before), with what ``preserve`` names left alone. ``fit``: the
         smallest strength that shows the change, for each picture, for any method (the default
         optimisation and directions without a strength always do). Warns (``PromptWarning``) of
         words that the model does not know. Raises ``PromptError``.
@@ -285,9 +294,8 @@ class Studio:
         if fit is None:
             return edit
         identity = None if fit.identity_floor is None else self.identity
-        return fit_strength(
-            self.generator, self.embedder, w_plus, edit, self.latent_map, fit, identity
-        )
+        spread = self.quick_map if isinstance(relevance, str) else self.latent_map
+        return fit_strength(self.generator, self.embedder, w_plus, edit, spread, fit, identity)
 
     def direction(
         self,
@@ -309,11 +317,13 @@ class Studio:
         relevance: Ways | None,
         preserve: Sequence[str],
     ) -> Edit:
-        if relevance == "instant":
+        if relevance == "gradient":
             if preserve:
-                raise ArgumentError("instant directions know one prompt alone: preserve nothing")
+                raise ArgumentError("by gradient one prompt alone is known: preserve nothing")
             wanted = prompt_direction(self.embedder, prompt)
-            found = instant_relevance(self.generator, self.embedder, wanted)
+            found = prompt_relevance(self.generator, self.embedder, wanted)
+        elif relevance == "instant":
+            found = self._by_samples(self.quick_map)
         else:
             found = self.relevance if relevance is None else relevance
         if isinstance(found, Bank):

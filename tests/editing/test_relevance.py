@@ -14,14 +14,14 @@ from torch import Tensor
 from styleclip.editing.directions import DirectionConfig, channel_step
 from styleclip.editing.latent_map import LatentMap
 from styleclip.editing.relevance import (
-    InstantConfig,
+    PromptRelevanceConfig,
     Relevance,
     RelevanceConfig,
     Scan,
     _pictures,
-    instant_relevance,
     known,
     measure_relevance,
+    prompt_relevance,
     relevance_of_map,
     style_statistics,
 )
@@ -187,11 +187,11 @@ def test_small_moves_and_gradients_agree(generator: StyleGAN2) -> None:
     assert found.matrix[~conv].eq(0).all()
 
 
-def test_an_instant_answer_is_the_gradient_s_for_its_prompt(generator: StyleGAN2) -> None:
+def test_one_prompt_s_answer_is_the_gradient_s(generator: StyleGAN2) -> None:
     """With many probes the estimated lengths are the true ones; with few they are near."""
-    config = InstantConfig(images=12, probes=400, samples=300, resolution="full")
+    config = PromptRelevanceConfig(images=12, probes=400, samples=300, resolution="full")
     direction = F.normalize(torch.randn(7, generator=torch.Generator().manual_seed(9)), dim=0)
-    found = instant_relevance(generator, Projection(), direction, config)
+    found = prompt_relevance(generator, Projection(), direction, config)
     by_gradient = measure_relevance(
         generator, Projection(), replace(CONFIG, method="gradient", images=12, components=7)
     )
@@ -200,7 +200,7 @@ def test_an_instant_answer_is_the_gradient_s_for_its_prompt(generator: StyleGAN2
     torch.testing.assert_close(response[conv], wanted[conv], rtol=0, atol=0.1)
     assert torch.corrcoef(torch.stack([response[conv], wanted[conv]]))[0, 1] > 0.995
     assert response[~conv].eq(0).all() and response.abs().max() <= 1
-    few = instant_relevance(generator, Projection(), direction, replace(config, probes=6))
+    few = prompt_relevance(generator, Projection(), direction, replace(config, probes=6))
     pair = torch.stack([(few.matrix @ direction)[conv], wanted[conv]])
     assert torch.corrcoef(pair)[0, 1] > 0.85
     # nothing is said of what lies across the prompt

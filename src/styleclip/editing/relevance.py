@@ -5,7 +5,7 @@
   relevance_c = normalise(mean over images i of u_ic)                              [S,E]
   samples    relevance_c ~ C_se C_ee^-1 / sd_c: how far c usually is when e is (`latent_map`), all
              channels together, where the first two move each by itself
-  instant    for one prompt d: <relevance_c, d> by gradient, with random probes for its lengths
+  a prompt   for one d alone: <relevance_c, d> by gradient, with random probes for the lengths
 Exact moves leave every other channel as image i has it, and a channel needs no further images once
 its mean is known tightly enough. Measured once per generator and CLIP.
 """
@@ -29,7 +29,7 @@ from styleclip.editing.latent_map import (
     enough_resolution,
     measure_latent_map,
 )
-from styleclip.editing.slopes import embedding_slopes, instant_response, principal_directions
+from styleclip.editing.slopes import embedding_slopes, principal_directions, prompt_response
 from styleclip.errors import ArgumentError
 from styleclip.generators import Generator, Prefix
 from styleclip.latents import StyleLayer
@@ -70,8 +70,8 @@ class RelevanceConfig:
 
 
 @dataclass(frozen=True)
-class InstantConfig:
-    """What a prompt costs where nothing was measured: seconds."""
+class PromptRelevanceConfig:
+    """What one prompt costs by gradient where nothing was measured: seconds."""
 
     images: int = 32
     probes: int = 6  # random directions beside the prompt's
@@ -194,11 +194,11 @@ def relevance_of_map(
     )  # fmt: skip
 
 
-def instant_relevance(
+def prompt_relevance(
     generator: Generator,
     embedder: Embedder,
     direction: Tensor,
-    config: InstantConfig = InstantConfig(),
+    config: PromptRelevanceConfig = PromptRelevanceConfig(),
 ) -> Relevance:
     """The relevance to one unit ``direction`` [E] and to nothing else, with no measuring before.
 
@@ -211,14 +211,14 @@ def instant_relevance(
     )  # fmt: skip
     resolution = _resolution(generator, embedder, usual)
     styles = _pictures(generator, usual)
-    response = instant_response(
+    response = prompt_response(
         generator, embedder, styles, direction, config.probes, config.seed, resolution
     )
     columns = _measurable(generator, resolution, usual).to(mean)
     return Relevance(
         ((response * columns)[:, None] * direction.cpu()).float(), mean, std,
         torch.zeros_like(mean),
-        (columns * config.images).long(), {**asdict(config), "method": "instant"},
+        (columns * config.images).long(), {**asdict(config), "method": "prompt"},
     )  # fmt: skip
 
 
