@@ -107,6 +107,26 @@ def test_a_scan_that_was_stopped_ends_in_the_same_numbers(generator: StyleGAN2) 
         assert torch.equal(resumed.images, whole.images)
 
 
+def test_a_measurement_by_gradient_that_was_stopped_ends_in_the_same_numbers(
+    generator: StyleGAN2,
+) -> None:
+    config = replace(CONFIG, method="gradient")
+    states: list[Scan] = []
+    whole = measure_relevance(
+        generator, Projection(), config, on_scan=lambda scan: states.append(copy.deepcopy(scan))
+    )
+    assert len(states) == 3
+    for done, state in enumerate(states, start=1):
+        again: list[Scan] = []
+        resumed = measure_relevance(
+            generator, Projection(), config, scan=state, on_scan=again.append
+        )
+        assert len(again) == 3 - done  # what was measured is not measured again
+        assert torch.equal(resumed.matrix, whole.matrix)
+        assert torch.equal(resumed.effect, whole.effect)
+        assert torch.equal(resumed.images, whole.images)
+
+
 def test_channels_whose_direction_is_known_take_no_more_images(generator: StyleGAN2) -> None:
     config = replace(CONFIG, images=40, group=4)
     whole = measure_relevance(generator, Projection(), config)
