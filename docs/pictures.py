@@ -1,4 +1,4 @@
-"""Draws the pictures of README and docs/methods.md with the embedded model, into docs/images.
+"""Draws the pictures of README and the pages here with the embedded model, into docs/images.
 
   python docs/pictures.py
 One minute on one core. What is drawn is chosen here and nowhere else; nothing is retouched.
@@ -6,18 +6,28 @@ One minute on one core. What is drawn is chosen here and nowhere else; nothing i
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from styleclip import DirectionConfig, Studio
-from styleclip.images import save_image, stacked, strip
+from styleclip.faces.blending import set_back
+from styleclip.images import open_picture, save_image, stacked, strip
+from styleclip.portraits.scenes import lay, tabletop
+from styleclip.portraits.training import EVALUATION_SEED, portrait_of_seed
 
 HERE = Path(__file__).parent
 IMAGES = HERE / "images"
-PICTURE = HERE.parent / "examples" / "portrait.png"
+EXAMPLES = HERE.parent / "examples"
+PICTURE = EXAMPLES / "portrait.png"
 YOUNG = 15  # the seed of a sampled face whose hair is not grey
 BETAS = (0.02, 0.05, 0.1, 0.2)
+PRINTS = {  # portraits that no network saw: middle, degrees and side of their prints on a table
+    EVALUATION_SEED + 33: (270 + 310j, -14.0, 330.0),
+    EVALUATION_SEED + 41: (650 + 290j, 20.0, 1.7 * 128),
+}
 ALPHAS = (0.0, 2.0, 4.0, 6.0, 8.0)
 
 
@@ -59,8 +69,29 @@ def sweeps(studio: Studio) -> None:
     save_image(IMAGES / "grey-hair.png", stacked(rows), overwrite=True)
 
 
+def photo(studio: Studio) -> None:
+    """Two prints on a table, as a file with its landmarks, and both faces edited in it."""
+    table = tabletop(900, 600, seed=3)
+    faces = [lay(table, portrait_of_seed(seed), *place) for seed, place in PRINTS.items()]
+    table.save(EXAMPLES / "photo.jpg", quality=92)
+    landmarks = json.dumps({"faces": [face.to_json() for face in faces]}, indent=1)
+    (EXAMPLES / "photo.json").write_text(landmarks + "\n")
+    picture = open_picture(EXAMPLES / "photo.jpg")
+    edited = picture
+    for face in faces:
+        square = studio.align(picture, face)
+        w_plus = studio.open(square.image)
+        after = studio.render(w_plus, studio.edit(w_plus, "a face with red hair"))
+        edited = set_back(edited, studio.render(w_plus), after, square.to_photo)
+    small = [each.resize((540, 360), Image.Resampling.LANCZOS) for each in (picture, edited)]
+    save_image(
+        IMAGES / "photo.png", strip(small, ["the photo", "a face with red hair"]), None, True
+    )
+
+
 if __name__ == "__main__":
     torch.set_flush_denormal(True)
     model = Studio.load("portraits")
     three_methods(model)
     sweeps(model)
+    photo(model)

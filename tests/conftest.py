@@ -43,6 +43,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
     from styleclip.inversion.encoder import Encoder, EncoderConfig
     from styleclip.portraits.train_clip import ClipRecipe, new_model, new_tokenizer
+    from styleclip.studio import Studio
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     folder.mkdir()
@@ -62,4 +63,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(folder / CLIP)
     description = {"name": "tiny", "description": "random", "neutral": "a face", "licence": "MIT"}
     (folder / DESCRIPTION).write_text(json.dumps(description))
+    studio = Studio.load(folder)
+    studio.measure_latent_map()
+    studio.keep_latent_map()
     return folder

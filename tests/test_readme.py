@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -12,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from styleclip.apps.cli import main
+from tests import pages
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return [content for found, content in pages.blocks(README) if found == language]
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,7 @@ def test_commands_run_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
     pytest.importorskip("skia")
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples", "examples")
-    lines = [line.split("#")[0] for block in blocks("bash") for line in block.splitlines()]
-    words = [shlex.split(line) for line in lines if "styleclip " in line]
-    commands = [each[1:] for each in words if Path(each[0]).name == "styleclip"]
+    commands = [each for block in blocks("bash") for each in pages.commands(block)]
     assert len(commands) >= 7
     import torch
 

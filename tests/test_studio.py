@@ -12,10 +12,12 @@ import torch
 from PIL import Image
 
 from styleclip import images
-from styleclip.checkpoints import load_edit, save_edit
+from styleclip.checkpoints import load_edit, load_tuning, save_edit, save_tuning
 from styleclip.editing.edit import Edit
 from styleclip.editing.optimization import OptimizationConfig
 from styleclip.errors import ArgumentError, CheckpointError, ImageError, PromptError
+from styleclip.faces.landmarks import Landmarks
+from styleclip.inversion.tuning import Tuning, TuningConfig
 from styleclip.prompts import PromptPair
 from styleclip.recipe import Recipe, Source
 from styleclip.studio import PromptWarning, Studio
@@ -162,9 +164,36 @@ def test_damaged_recipes(studio: Studio, edit: Edit) -> None:
         damaged(values, "source", "w_plus", "shape", to=[]),
         damaged(values, "source", "w_plus", "float32", to="%%%"),
         damaged(values, "source", "w_plus", "float32", to=latent["float32"][:-8]),
+        damaged(values, "photo", to=3),
+        damaged(values, "photo", to={"corners": [[0, 0]] * 3}),
+        damaged(values, "photo", to={"corners": [[0, 0]] * 3 + [[1]]}),
+        damaged(values, "photo", to={"corners": [[0, 0]] * 3 + [[0, "inf"]]}),
     ):
         with pytest.raises(ImageError, match="not complete"):
             Recipe.from_json(wrong)
+
+
+def test_a_recipe_of_a_square_in_a_photo(studio: Studio) -> None:
+    corners = [(0.5, 1.0), (20.0, 1.0), (20.0, 21.0), (0.5, 21.0)]
+    recipe = replace(studio.recipe(Source(seed=3)), corners=corners)
+    again = Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
+    assert again.corners == corners
+    assert "photo" not in studio.recipe(Source(seed=3)).to_json()
+    picture = images.to_picture(studio.replay(recipe))
+    assert "recipe of one square" in studio.recalls(again, picture)
+
+
+def test_the_square_of_a_photo(studio: Studio, tmp_path: Path) -> None:
+    """The tiny model is of no faces: the centre, as ``square`` takes it, and no landmarks."""
+    path = tmp_path / "wide.png"
+    Image.linear_gradient("L").resize((80, 60)).save(path)
+    assert studio.template is None
+    square = studio.align(path)
+    assert torch.equal(square.image, studio.square(path))
+    assert square.corners[0] == pytest.approx((9.5, -0.5))
+    face = Landmarks((20, 20), (40, 20), (24, 40), (36, 40))
+    with pytest.raises(ArgumentError, match="states no alignment"):
+        studio.align(path, face)
 
 
 def test_saved_edits(studio: Studio, edit: Edit, tmp_path: Path) -> None:
@@ -200,6 +229,76 @@ def test_a_recipe_recalls_its_picture(studio: Studio) -> None:
         assert "was changed" in studio.recalls(recipe, other)
     strange = replace(recipe, hashes={"generator": "0" * 64})
     assert "other weights" in studio.recalls(strange, picture)
+
+
+@pytest.fixture(scope="module")
+def strange(studio: Studio) -> tuple[torch.Tensor, torch.Tensor, Tuning]:
+    """A picture that the model cannot draw, where it finds it, and what makes it draw it."""
+    image = studio.render(studio.sample(5)).clamp(-1, 1)
+    image[:, :, 8:16, 8:16] = 0.9
+    w_plus = studio.open(image, refine=3)
+    return image, w_plus, studio.tune(image, w_plus, TuningConfig(steps=15, rate=1e-4))
+
+
+def error(studio: Studio, w_plus: torch.Tensor, image: torch.Tensor) -> float:
+    return float((studio.render(w_plus) - image).square().mean())
+
+
+def test_a_tuned_studio(
+    studio: Studio, edit: Edit, strange: tuple[torch.Tensor, torch.Tensor, Tuning], tmp_path: Path
+) -> None:
+    image, w_plus, tuning = strange
+    plain, weights = studio.render(w_plus), studio.hashes("generator")
+    tuned = studio.tuned(tuning)
+    assert error(tuned, w_plus, image) < 0.9 * error(studio, w_plus, image)
+    # the model itself stays, networks are shared, and edits fit both
+    assert torch.equal(studio.render(w_plus), plain) and tuned.hashes("generator") == weights
+    assert tuned.embedder is studio.embedder and tuned.encoder is studio.encoder
+    studio.save_edit(tmp_path / "e.safetensors", edit)
+    assert tuned.render(w_plus, tuned.load_edit(tmp_path / "e.safetensors")).shape == image.shape
+    # it knows the latent of its own picture
+    assert torch.equal(tuned.open(image), w_plus)
+    assert tuned.pivot(-image) is None and studio.pivot(image) is None
+    for refused in (lambda: tuned.tuned(tuning), lambda: tuned.tune(image, w_plus)):
+        with pytest.raises(ArgumentError, match="tuned already"):
+            refused()
+
+
+def test_saved_tunings(
+    studio: Studio, strange: tuple[torch.Tensor, torch.Tensor, Tuning], tmp_path: Path
+) -> None:
+    _, w_plus, tuning = strange
+    path = tmp_path / "t.safetensors"
+    studio.save_tuning(path, tuning)
+    again = studio.load_tuning(path)
+    assert torch.equal(studio.tuned(again).render(w_plus), studio.tuned(tuning).render(w_plus))
+    assert studio.tuned(again).hashes("tuning") == studio.tuned(tuning).hashes("tuning")
+    save_tuning(path, tuning, "0123456789abcdef" * 4)
+    for refused in (
+        lambda: studio.load_tuning(path),
+        lambda: studio.tuned(load_tuning(path)),
+        lambda: studio.save_tuning(path, load_tuning(path)),
+    ):
+        with pytest.raises(CheckpointError, match="expected 0123456789ab, but the model 'tiny'"):
+            refused()
+
+
+def test_recipes_know_their_tuning(
+    studio: Studio, strange: tuple[torch.Tensor, torch.Tensor, Tuning]
+) -> None:
+    _, w_plus, tuning = strange
+    tuned = studio.tuned(tuning)
+    recipe = Recipe.from_json(tuned.recipe(Source(w_plus=w_plus)).to_json())
+    picture = images.to_picture(tuned.replay(recipe))
+    assert tuned.recalls(recipe, picture) == ""
+    assert "drawn by a tuned generator" in studio.recalls(recipe, picture)
+    with pytest.raises(ArgumentError, match=r"drawn by a tuned generator .* with --tuning"):
+        studio.replay(recipe)
+    with pytest.raises(ArgumentError, match="made without a tuning"):
+        tuned.replay(studio.recipe(Source(seed=1)))
+    strange_one = replace(recipe, hashes={**recipe.hashes, "tuning": "0" * 64})
+    with pytest.raises(ArgumentError, match=r"another tuning \(expected 000000000000, got"):
+        tuned.replay(strange_one)
 
 
 def test_loading_is_silent_and_local(

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         load_encoder,
         load_generator,
         load_mapper,
+        load_tuning,
         read_model,
         save_bank,
         save_edit,
         save_generator,
         save_mapper,
+        save_tuning,
     )
     from styleclip.clip.embedder import (
         ClipEmbedder,
@@ -71,10 +73,23 @@ if TYPE_CHECKING:
         CheckpointError,
         DownloadError,
         ImageError,
+        LandmarksError,
         MissingExtraError,
         NonFiniteError,
         PromptError,
         StyleclipError,
+    )
+    from styleclip.faces.alignment import (
+        Aligned,
+        align,
+    )
+    from styleclip.faces.blending import (
+        BlendConfig,
+        set_back,
+    )
+    from styleclip.faces.landmarks import (
+        Landmarks,
+        read_landmarks,
     )
     from styleclip.generators.stylegan2 import (
         StyleGAN2,
@@ -93,6 +108,12 @@ if TYPE_CHECKING:
     from styleclip.inversion.projection import (
         ProjectionConfig,
         project,
+    )
+    from styleclip.inversion.tuning import (
+        Tuning,
+        TuningConfig,
+        tune,
+        tuned_generator,
     )
     from styleclip.latents import (
         StyleLayer,
@@ -121,11 +142,13 @@ _HOMES = {
         "load_encoder",
         "load_generator",
         "load_mapper",
+        "load_tuning",
         "read_model",
         "save_bank",
         "save_edit",
         "save_generator",
         "save_mapper",
+        "save_tuning",
     ),
     "styleclip.clip.embedder": ("ClipEmbedder",),
     "styleclip.editing.directions": (
@@ -172,10 +195,23 @@ _HOMES = {
         "CheckpointError",
         "DownloadError",
         "ImageError",
+        "LandmarksError",
         "MissingExtraError",
         "NonFiniteError",
         "PromptError",
         "StyleclipError",
+    ),
+    "styleclip.faces.alignment": (
+        "Aligned",
+        "align",
+    ),
+    "styleclip.faces.blending": (
+        "BlendConfig",
+        "set_back",
+    ),
+    "styleclip.faces.landmarks": (
+        "Landmarks",
+        "read_landmarks",
     ),
     "styleclip.generators.stylegan2": (
         "StyleGAN2",
@@ -192,6 +228,12 @@ _HOMES = {
     "styleclip.inversion.projection": (
         "ProjectionConfig",
         "project",
+    ),
+    "styleclip.inversion.tuning": (
+        "Tuning",
+        "TuningConfig",
+        "tune",
+        "tuned_generator",
     ),
     "styleclip.latents": (
         "StyleLayer",
@@ -213,7 +255,9 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Aligned",
     "ArgumentError",
+    "BlendConfig",
     "CheckpointError",
     "ClipEmbedder",
     "DirectionConfig",
@@ -221,6 +265,8 @@ __all__ = [
     "Edit",
     "Encoder",
     "ImageError",
+    "Landmarks",
+    "LandmarksError",
     "LatentMap",
     "Mapper",
     "MapperConfig",
@@ -246,7 +292,10 @@ __all__ = [
     "TextMapper",
     "TextMapperConfig",
     "TrainingConfig",
+    "Tuning",
+    "TuningConfig",
     "__version__",
+    "align",
     "apply_edits",
     "find_direction",
     "fit_strength",
@@ -256,6 +305,7 @@ __all__ = [
     "load_encoder",
     "load_generator",
     "load_mapper",
+    "load_tuning",
     "measure_latent_map",
     "measure_relevance",
     "optimize",
@@ -263,6 +313,7 @@ __all__ = [
     "project",
     "prompt_relevance",
     "read_image",
+    "read_landmarks",
     "read_model",
     "read_recipe",
     "save_bank",
@@ -271,8 +322,12 @@ __all__ = [
     "save_gif",
     "save_image",
     "save_mapper",
+    "save_tuning",
+    "set_back",
     "strip",
     "train_mapper",
+    "tune",
+    "tuned_generator",
 ]
 
 

@@ -5,6 +5,7 @@ StyleclipError
  ├── CheckpointError     a file that cannot be read as what was asked for
  ├── DownloadError       a public file that could not be fetched
  ├── ImageError          a picture that cannot be read or written
+ ├── LandmarksError      no face where one is needed, or points that make none
  ├── PromptError         a text that cannot be used
  ├── NonFiniteError      an optimisation left the finite numbers; carries the best result so far
  └── MissingExtraError   an optional package is not installed; names the extra to install
@@ -37,6 +38,10 @@ class CheckpointWarning(UserWarning):
 
 class ImageError(StyleclipError):
     """A picture file that cannot be read or written."""
+
+
+class LandmarksError(StyleclipError):
+    """A face that is not found, or points of one that cannot be used."""
 
 
 class PromptError(StyleclipError, ValueError):

@@ -123,6 +123,12 @@ def save_image(
     _write(Path(path), png_bytes(image, recipe), overwrite)
 
 
+def save_text(path: str | Path, text: str, overwrite: bool = False) -> None:
+    """Write what belongs to a picture (its landmarks), whole or not at all. Raises as above."""
+    check_output(path, overwrite, Path(path).suffix.lower())
+    _write(Path(path), text.encode("utf-8"), overwrite)
+
+
 def read_recipe(path: str | Path) -> dict[str, Any]:
     """The recipe that a PNG carries, as JSON values. Raises ``ImageError`` if it has none."""
     path = Path(path)

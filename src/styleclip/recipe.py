@@ -11,7 +11,7 @@ import base64
 import binascii
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +39,18 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """``hashes`` name the weights, "generator" at least; ``edits`` are (edit, strength)."""
+    """``hashes`` name the weights, "generator" at least; ``edits`` are (edit, strength).
+
+    ``corners`` of the square that the recipe makes, if it was set into a photo: (x, y) in pixels,
+    clockwise from its upper left. The photo itself is not in a recipe.
+    """
 
     model: str
     hashes: Mapping[str, str]
     source: Source
     edits: tuple[tuple[Edit, float], ...] = ()
     made_with: str = field(default="styleclip")
+    corners: Sequence[tuple[float, float]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; ``from_json`` reads them again, bit by bit the same."""
@@ -54,6 +59,9 @@ class Recipe:
             source["w_plus"] = _pack(self.source.w_plus)
         else:
             source |= {"seed": self.source.seed, "truncation": self.source.truncation}
+        photo = {}
+        if self.corners is not None:
+            photo["photo"] = {"corners": [list(each) for each in self.corners]}
         return {
             "version": VERSION,
             "made_with": self.made_with,
@@ -61,6 +69,7 @@ class Recipe:
             "hashes": dict(self.hashes),
             "source": source,
             "edits": [_edit_to_json(edit, strength) for edit, strength in self.edits],
+            **photo,
         }
 
     @classmethod
@@ -79,6 +88,7 @@ class Recipe:
                 source=_source_from_json(values["source"]),
                 edits=tuple(_edit_from_json(each) for each in values["edits"]),
                 made_with=str(values["made_with"]),
+                corners=_corners_from_json(values["photo"]) if "photo" in values else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ImageError(
@@ -95,6 +105,13 @@ def _source_from_json(values: Mapping[str, Any]) -> Source:
     if not 0 <= (seed := int(values["seed"])) < 1 << 63:
         raise ValueError(f"seed {seed}")
     return Source(seed=seed, truncation=_finite(values["truncation"]))
+
+
+def _corners_from_json(values: Mapping[str, Any]) -> list[tuple[float, float]]:
+    corners = [(_finite(x), _finite(y)) for x, y in values["corners"]]
+    if len(corners) != 4:
+        raise ValueError(f"{len(corners)} corners")
+    return corners
 
 
 def _edit_to_json(edit: Edit, strength: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@
   w_plus = studio.open("me.png")                                    # or studio.sample(seed=3)
   edit = studio.edit(w_plus, "a face -> a face with red hair")
   save_image("edited.png", studio.render(w_plus, edit, strength=1.2))
+  studio = studio.tuned(studio.tune("me.png", w_plus))              # redraws me.png at w_plus
 The words are the command line's. A network is loaded when it is first used.
 """
 
@@ -12,11 +13,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, cast
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import styleclip
@@ -28,22 +30,28 @@ from styleclip.checkpoints import (
     SavedMapper,
     check_bank,
     check_mapper,
+    check_tuning,
     load_bank,
     load_clip,
     load_edit,
     load_encoder,
     load_generator,
     load_identity,
+    load_image_encoder,
     load_latent_map,
     load_mapper,
+    load_tuning,
     read_model,
     save_bank,
     save_edit,
+    save_latent_map,
     save_mapper,
+    save_tuning,
     tensors_hash,
 )
 from styleclip.checkpoints.registry import (
     CLIP,
+    DESCRIPTION,
     DIRECTIONS,
     ENCODER,
     GENERATOR,
@@ -64,24 +72,24 @@ from styleclip.editing.relevance import (
 )
 from styleclip.editing.strength import StrengthConfig, fit_strength, fits_by_itself
 from styleclip.errors import ArgumentError, CheckpointError, PromptError
+from styleclip.faces.alignment import Aligned, Template, align, centre, parse_template
+from styleclip.faces.image_encoder import ClipIdentity
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.e4e import PyramidEncoder
 from styleclip.inversion.encoder import Encoder
 from styleclip.inversion.projection import ProjectionConfig, project
+from styleclip.inversion.tuning import Tuning, TuningConfig, psnr, tune, tuned_generator
 from styleclip.prompts import PromptPair, parse_prompt
 from styleclip.recipe import ALIKE, Recipe, Source
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from styleclip.clip.embedder import ClipEmbedder
     from styleclip.editing.mapper import Mapper
     from styleclip.editing.text_mapper import TextMapper
-    from styleclip.faces.arcface import ArcFace
-    from styleclip.faces.identity import IdentityNetwork
+    from styleclip.faces.landmarks import Landmarks
 
 Ways = Relevance | Literal["instant", "gradient"]  # how a direction knows what channels do
-Part = Literal["generator", "clip", "encoder", "latent map"]
+Part = Literal["generator", "tuning", "clip", "encoder", "latent map"]
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
 FILLERS = frozenset(
@@ -106,19 +114,49 @@ class How:
     preserve: Sequence[str] = ()
     fit: StrengthConfig | None = None
 
+    @property
+    def needs_latent_map(self) -> bool:
+        """Whether the edit asks for the studio's latent map."""
+        if isinstance(self.relevance, str):
+            return False  # what looks for itself waits for nothing
+        if self.fit is not None or fits_by_itself(self.config) or self.config is None:
+            return True
+        if isinstance(self.config, OptimizationConfig):
+            return self.config.space == "mapped"
+        return isinstance(self.config, DirectionConfig) and self.relevance is None
+
+    @property
+    def needs_quick_map(self) -> bool:
+        """Whether it asks for the map of few pictures instead: for R, or for the strength."""
+        fitted = self.fit is not None or fits_by_itself(self.config)
+        return self.relevance == "instant" or (self.relevance == "gradient" and fitted)
+
 
 class Studio:
     """A generator, a CLIP and perhaps an encoder that belong together, on one device."""
 
-    def __init__(self, model: Model, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, model: Model, device: torch.device | str = "cpu", identity: str | Path | None = None
+    ) -> None:
         self.model = model
         self.device = torch.device(device)
+        self.identity_by = identity
+        self.tuning: Tuning | None = None  # what its generator differs by from the model's
         self._hashes: dict[Part, str] = {}
 
     @classmethod
-    def load(cls, name: str | Path = "portraits", device: torch.device | str = "cpu") -> Self:
-        """A model by its name, or a model folder. Raises ``CheckpointError``."""
-        return cls(read_model(name), device)
+    def load(
+        cls,
+        name: str | Path = "portraits",
+        device: torch.device | str = "cpu",
+        identity: str | Path | None = None,
+    ) -> Self:
+        """A model by its name, or a model folder. Raises ``CheckpointError``.
+
+        ``identity``: what tells whether an edit kept who or what is shown, in place of what the
+        model brings: "clip" (its CLIP's image tower), a folder or hub name of a DINOv2, or "none".
+        """
+        return cls(read_model(name), device, identity)
 
     @cached_property
     def generator(self) -> StyleGAN2:
@@ -138,9 +176,26 @@ class Studio:
     @cached_property
     def latent_map(self) -> LatentMap:
         """CLIP's space -> w: the model's own, or measured now, which takes a while."""
-        if self.model.find(LATENT_MAP) is not None:
-            return load_latent_map(self.model.file(LATENT_MAP)).to(self.device)
-        return measure_latent_map(self.generator, self.embedder)
+        if not self.has_latent_map:
+            return self.measure_latent_map()
+        file, hashes = self.model.file(LATENT_MAP), partial(self.hashes, "generator", "clip")
+        return load_latent_map(file, hashes).to(self.device)
+
+    @property
+    def has_latent_map(self) -> bool:
+        """Whether it is there already: the model's own, or measured."""
+        return "latent_map" in vars(self) or self.model.find(LATENT_MAP) is not None
+
+    def measure_latent_map(self, on_step: OnStep | None = None) -> LatentMap:
+        """From 2,000 samples that CLIP looks at; from now on the ``latent_map`` of this studio."""
+        self.latent_map = measure_latent_map(self.generator, self.embedder, on_step=on_step)
+        return self.latent_map
+
+    def keep_latent_map(self) -> Path:
+        """Write it into the model's folder, where it is found next time. ``CheckpointError``."""
+        path = self.model.folder / LATENT_MAP
+        save_latent_map(path, self.latent_map, self.hashes("generator", "clip"))
+        return path
 
     @cached_property
     def relevance(self) -> Relevance:
@@ -150,7 +205,14 @@ class Studio:
     @cached_property
     def quick_map(self) -> LatentMap:
         """The latent map of a few hundred pictures, which instant answers rest on; never kept."""
-        return measure_latent_map(self.generator, self.embedder, LatentMapConfig.quick())
+        return self.measure_quick_map()
+
+    def measure_quick_map(self, on_step: OnStep | None = None) -> LatentMap:
+        """Measure the ``quick_map`` of this studio, once, with progress."""
+        if "quick_map" not in vars(self):
+            quick = LatentMapConfig.quick()
+            self.quick_map = measure_latent_map(self.generator, self.embedder, quick, on_step)
+        return self.quick_map
 
     def _by_samples(self, latent_map: LatentMap) -> Relevance:
         config = RelevanceConfig()
@@ -168,9 +230,28 @@ class Studio:
         return self.load_mapper(self.model.file(MAPPER))
 
     @cached_property
-    def identity(self) -> IdentityNetwork | ArcFace:
-        """Whose face it is: images -> unit vectors. Raises ``CheckpointError`` if it has none."""
-        return load_identity(self.model.file(IDENTITY)).to(self.device)
+    def identity(self) -> nn.Module:
+        """Who or what is shown: images -> unit vectors, as ``load`` or model.json ask for.
+
+        The model's identity network if neither does. Raises ``CheckpointError`` if there is none.
+        """
+        asked = self.identity_by
+        if asked is None and self.model.find(IDENTITY) is not None:
+            return load_identity(self.model.file(IDENTITY)).to(self.device)
+        if asked is None:
+            asked = str(self.model.extra.get("identity", "none"))
+            if asked != "clip" and (self.model.folder / asked).is_dir():
+                asked = self.model.folder / asked  # a path in model.json starts at the model
+        if str(asked) == "none":
+            raise CheckpointError(
+                f"the model {self.model.name!r} has no identity network: choose 'clip' (its CLIP's "
+                "image tower) or a folder or hub name of a DINOv2, by --identity or in model.json"
+            )
+        if str(asked) == "clip":
+            return ClipIdentity(self.embedder.embed_images, self.embedder.model)
+        if Path(asked).is_file():
+            return load_identity(asked).to(self.device)
+        return load_image_encoder(asked).to(self.device)
 
     def samples(self, count: int, seed: int = 0, truncation: float = 1.0) -> Tensor:
         """The w_plus [count,L,D] of pictures drawn from one seed."""
@@ -191,9 +272,13 @@ class Studio:
         """The w_plus [1,L,D] of a picture: a file, PIL, or a tensor [1,3,H,W] in [-1,1].
 
         ``refine`` is the number of optimisation steps after the encoder, None for as many as are
-        worth it, 0 for the encoder alone. Raises ``ImageError``.
+        worth it, 0 for the encoder alone. A tuned studio knows the latent of the picture that it
+        was tuned for. Raises ``ImageError``.
         """
         image = self.square(picture)
+        pivot = self.pivot(image) if refine is None else None
+        if pivot is not None:
+            return pivot
         start = None
         if self.encoder is not None:
             with torch.no_grad():
@@ -209,6 +294,46 @@ class Studio:
             config = replace(config, steps=refine)
         return project(self.generator, image, config, start, on_step)
 
+    def tune(
+        self,
+        picture: str | Path | Image.Image | Tensor,
+        w_plus: Tensor,
+        config: TuningConfig = TuningConfig(),
+        on_step: OnStep | None = None,
+    ) -> Tuning:
+        """What makes this model's generator draw ``picture`` at ``w_plus`` [1,L,D], of ``open``.
+
+        The model stays as it is: ``tuned`` gives a studio that draws the picture.
+        """
+        if self.tuning is not None:
+            raise ArgumentError("this studio is tuned already: tune the one that it came from")
+        return tune(self.generator, self.square(picture), w_plus, config, on_step)
+
+    def tuned(self, tuning: Tuning) -> Self:
+        """This studio with a tuned generator; other networks are shared, edits fit both.
+
+        Raises ``CheckpointError`` for a tuning from a file that belongs to other weights.
+        """
+        if self.tuning is not None:
+            raise ArgumentError("this studio is tuned already: use the one that it came from")
+        check_tuning(tuning, self.hashes("generator")["generator"], self.model.name)
+        other = type(self)(self.model, self.device, self.identity_by)
+        other.__dict__.update(self.__dict__)  # the networks that are loaded
+        other.generator = tuned_generator(self.generator, tuning)
+        other.tuning = tuning
+        other._hashes = dict(self._hashes)
+        return other
+
+    def pivot(self, image: Tensor) -> Tensor | None:
+        """The latent [1,L,D] that draws ``image`` [1,3,R,R], if this studio was tuned for it."""
+        if self.tuning is None:
+            return None
+        pivots = self.tuning.w_plus.to(self.device)
+        found, best = psnr(self.render(pivots), image).max(dim=0)
+        # the same picture, perhaps saved again as a JPEG; others are ten dB and more away
+        near = float(found) > self.tuning.figures.get("after", 0.0) - 3
+        return pivots[int(best) : int(best) + 1] if near else None
+
     def square(self, picture: str | Path | Image.Image | Tensor) -> Tensor:
         """A picture as the model takes it: its centre square, [1,3,R,R]."""
         size = self.generator.resolution
@@ -220,6 +345,31 @@ class Studio:
         if isinstance(picture, str | Path):
             picture = images.open_picture(picture)
         return images.to_tensor(picture, size).to(self.device)
+
+    @property
+    def template(self) -> Template | None:
+        """How faces lie in the model's squares; None for pictures of anything else."""
+        stated = self.model.extra.get("alignment")
+        try:
+            return None if stated is None else parse_template(stated)
+        except ArgumentError as error:
+            raise CheckpointError(f"{self.model.folder / DESCRIPTION}: {error}") from error
+
+    def align(self, photo: str | Path | Image.Image, landmarks: Landmarks | None = None) -> Aligned:
+        """The square of a photo that the model takes: the face of ``landmarks``, or the centre.
+
+        Its ``image`` goes to ``open``; ``faces.blending.set_back`` puts an edit back into the
+        photo. Raises ``LandmarksError``, ``ImageError``.
+        """
+        picture = photo if isinstance(photo, Image.Image) else images.open_picture(photo)
+        size = self.generator.resolution
+        if landmarks is None:
+            return centre(picture, size)
+        if self.template is None:
+            raise ArgumentError(
+                f"the model {self.model.name!r} states no alignment of faces: give no landmarks"
+            )
+        return align(picture, landmarks, size, self.template)
 
     def prompt(self, text: str | PromptPair) -> PromptPair:
         """Read "neutral -> target", or a target alone with the model's neutral text."""
@@ -286,16 +436,17 @@ class Studio:
         else:
             config = OptimizationConfig() if config is None else config
             latent_map = self.latent_map if config.space == "mapped" else None
+            identity = self.identity if config.identity_weight else None
             edit = optimize(
-                self.generator, self.embedder, w_plus, pair, config, on_step, latent_map=latent_map
+                self.generator, self.embedder, w_plus, pair, config, on_step, identity, latent_map
             )
         if fit is None and fits_by_itself(config):
             fit = StrengthConfig()
         if fit is None:
             return edit
-        identity = None if fit.identity_floor is None else self.identity
+        floor = None if fit.identity_floor is None else self.identity
         spread = self.quick_map if isinstance(relevance, str) else self.latent_map
-        return fit_strength(self.generator, self.embedder, w_plus, edit, spread, fit, identity)
+        return fit_strength(self.generator, self.embedder, w_plus, edit, spread, fit, floor)
 
     def direction(
         self,
@@ -329,7 +480,10 @@ class Studio:
         if isinstance(found, Bank):
             check_bank(found, self.hashes("generator", "clip"), self.model.name)
         stay = [each for name in preserve for each in self.concept(name)]
-        return find_direction(found, self.embedder, prompt, config, stay)
+        edit = find_direction(found, self.embedder, prompt, config, stay)
+        if isinstance(relevance, str):
+            edit = replace(edit, config={**edit.config, "relevance": relevance})
+        return edit
 
     def _check_mapper(self, mapper: SavedMapper) -> None:
         """Raise ``CheckpointError`` for a mapper of other weights, where it says whose it is."""
@@ -387,6 +541,18 @@ class Studio:
         self._check_weights(edit)
         return edit
 
+    def save_tuning(self, path: str | Path, tuning: Tuning) -> None:
+        """Write a tuning of this model to one file. Raises ``CheckpointError``."""
+        generator = self.hashes("generator")["generator"]
+        check_tuning(tuning, generator, self.model.name)
+        save_tuning(path, tuning, generator)
+
+    def load_tuning(self, path: str | Path) -> Tuning:
+        """Read a tuning of this model. Raises ``CheckpointError``, for other weights too."""
+        tuning = load_tuning(path)
+        check_tuning(tuning, self.hashes("generator")["generator"], self.model.name)
+        return tuning
+
     def save_bank(self, path: str | Path, relevance: Relevance) -> None:
         """Write a bank of this model's generator and CLIP. Raises ``CheckpointError``."""
         hashes = self.hashes("generator", "clip")
@@ -434,7 +600,7 @@ class Studio:
 
         ``found_here``: whether this model's CLIP found the edits; if not, it is not mentioned.
         """
-        parts: list[Part] = ["generator"]
+        parts: list[Part] = ["generator"] if self.tuning is None else ["generator", "tuning"]
         if edits and found_here:
             parts.append("clip")
             if any(uses_latent_map(edit) for edit, _ in edits):
@@ -464,16 +630,37 @@ class Studio:
                 f"the recipe was made with other weights (generator {theirs[:12] or 'unnamed'}, "
                 f"the model {self.model.name!r} has {ours[:12]}): give the model that made it"
             )
+        if doubt := self._other_tuning(recipe):
+            raise ArgumentError(f"this picture {doubt}")
         return self.render(self.latents(recipe.source), recipe.edits)
 
     def recalls(self, recipe: Recipe, picture: Image.Image) -> str:
         """Whether ``picture`` (RGB) is what ``recipe`` makes here: "", or a clause that says no."""
         if recipe.hashes.get("generator") != self.hashes("generator")["generator"]:
             return "its recipe was made with other weights"
+        if recipe.corners is not None:
+            return "that is the recipe of one square in it (--photo edits the photo again)"
+        if doubt := self._other_tuning(recipe):
+            return f"it {doubt}"
         difference = images.largest_difference(images.to_picture(self.replay(recipe)), picture)
         if difference is None or difference > ALIKE:
             return "it was changed after it was made"
         return ""
+
+    def _other_tuning(self, recipe: Recipe) -> str:
+        """ "" if a recipe was made with this studio's tuning (or none, as it has none)."""
+        theirs = recipe.hashes.get("tuning", "")
+        ours = "" if self.tuning is None else self.hashes("tuning")["tuning"]
+        if theirs == ours:
+            return ""
+        if not theirs:
+            return "was made without a tuning: leave --tuning out"
+        if not ours:
+            return (
+                f"was drawn by a tuned generator (tuning {theirs[:12]}): give the file that "
+                "--save-tuning wrote, with --tuning"
+            )
+        return f"was drawn with another tuning (expected {theirs[:12]}, got {ours[:12]})"
 
     def _check_weights(self, edit: Edit) -> None:
         if not isinstance(edit, SavedEdit):
@@ -496,6 +683,8 @@ class Studio:
     def _tensors(self, part: Part) -> Mapping[str, Tensor]:
         if part == "latent map":
             return vars(self.latent_map)
+        if part == "tuning":
+            return {} if self.tuning is None else self.tuning.differences
         networks: dict[str, nn.Module | None] = {
             "generator": self.generator,
             "clip": self.embedder.model if part == "clip" else None,
@@ -509,5 +698,7 @@ class Studio:
 
 def uses_latent_map(edit: Edit) -> bool:
     """Whether the model's latent map had a part in finding the edit."""
+    if "relevance" in edit.config:
+        return False  # it looked for itself
     mapped = edit.config.get("space") == "mapped" or edit.method == "direction"
     return mapped or "strengths" in edit.config

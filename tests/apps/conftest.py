@@ -16,8 +16,8 @@ load = Studio.load
 
 
 @cache
-def load_once(name: str, device: torch.device) -> Studio:
-    return load(name, device)
+def load_once(name: str, device: torch.device, identity: str | None = None) -> Studio:
+    return load(name, device, identity)
 
 
 @pytest.fixture

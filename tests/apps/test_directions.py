@@ -255,3 +255,19 @@ def test_an_fs3_that_does_not_fit_is_refused(run: Run, fs3: Path) -> None:
     fs3.write_bytes(fs3.read_bytes()[:-10])
     assert run(*edit).code == 2
     assert "damaged .npy file" in run.err
+
+
+@pytest.mark.parametrize("way", ["instant", "gradient"])
+def test_a_direction_without_a_bank_measures_and_keeps_nothing(
+    run: Run, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new generator is edited at once: the map of 2,000 pictures is not asked for."""
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("the whole latent map was measured")
+
+    monkeypatch.setattr(Studio, "measure_latent_map", forbidden)
+    monkeypatch.setattr(Studio, "latent_map", property(forbidden))
+    edit = ("edit", TARGET, "--seed", "3", "--method", "direction", "--bank", way)
+    assert run(*edit, "--out", "i.png").code == 0, run.err
+    assert run("show", "i.png", "--replay").code == 0, run.err

@@ -689,6 +689,19 @@ def test_grey_generators_are_refused(tmp_path: Path) -> None:
         load_generator(write("stylegan2-ada", state, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("stylegan2-rosinality", "input.input"), ("stylegan2-ada", "synthesis.b4.const")],
+)
+def test_generators_that_are_not_square_are_refused(name: str, key: str, tmp_path: Path) -> None:
+    state = foreign(name)
+    state[key] = torch.cat([state[key]] * 2, dim=-2)  # as forks for people standing have it
+    size = load(name).resolution
+    message = f"draws pictures of {2 * size} x {size} pixels .*8 x 4.: only square"
+    with pytest.raises(CheckpointError, match=message):
+        load_generator(write(name, state, tmp_path))
+
+
 @pytest.mark.parametrize("size", [64, 1024])
 def test_maps_cover_larger_networks(size: int) -> None:
     from styleclip.checkpoints.loaders import empty_generator

@@ -20,6 +20,22 @@ def expected(name: str) -> dict[str, Tensor]:
     return load_file(VECTORS / f"{name}.expected.safetensors")
 
 
+def save_dino(folder: Path, layers: int = 2) -> None:
+    """A small DINOv2 of random weights, 28 pixels, as transformers saves it."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = Dinov2Config(
+            hidden_size=16, num_hidden_layers=layers, num_attention_heads=2, image_size=28,
+            patch_size=14,
+        )  # fmt: skip
+        model = Dinov2Model(config)
+        for parameter in model.parameters():  # a fresh one hardly looks at the picture
+            parameter.data.add_(0.2 * torch.randn(parameter.shape))
+        model.save_pretrained(folder)
+
+
 def random_generator(config: StyleGAN2Config, seed: int = 0) -> StyleGAN2:
     """A generator whose every parameter matters: noise, biases and the mean w are not zero."""
     random = torch.Generator().manual_seed(seed)

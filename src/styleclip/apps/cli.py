@@ -1,4 +1,4 @@
-"""The command line: ``styleclip sample | invert | edit | apply | show | directions | models | …``.
+"""The command line: ``styleclip sample | invert | edit | apply | faces | align | models | …``.
 
 Results on stdout, progress and complaints on stderr. Exit code 0 done, 1 a replay that differs, 2
 a mistake of the user's with one sentence that says what to do, 130 Ctrl-C. An unexpected exception
@@ -17,6 +17,7 @@ from styleclip import __version__
 from styleclip.apps import directions, mapper, models, portraits
 from styleclip.apps.console import complain, plain_warnings
 from styleclip.apps.edit import apply, edit
+from styleclip.apps.photos import align, faces
 from styleclip.apps.sample import invert, sample
 from styleclip.apps.show import show
 from styleclip.errors import StyleclipError
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (sample, invert, edit, apply, show):
+for command in (sample, invert, edit, apply, faces, align, show):
     app.command()(command)
 app.add_typer(directions.app, name="directions")
 app.add_typer(mapper.app, name="mapper")

@@ -26,7 +26,13 @@ from styleclip.apps.options import (
     open_studio,
 )
 from styleclip.apps.outputs import check_edit_file
-from styleclip.apps.pipeline import Request, find_start, read_picture, split_words
+from styleclip.apps.pipeline import (
+    Request,
+    find_start,
+    measure_map,
+    read_picture,
+    split_words,
+)
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -261,9 +267,12 @@ def top(
     studio = open_studio(model, device)
     if bank is None and studio.model.find(DIRECTIONS) is not None:
         bank = Path(OWN)  # here the question is what each channel does by itself
-    relevance = ways_of(studio, bank)
-    if isinstance(relevance, str):
-        raise ArgumentError(f"'top' reads a bank, not {relevance!r}: give its file, or 'own'")
+    ways = ways_of(studio, bank)
+    if isinstance(ways, str):
+        raise ArgumentError(f"'top' reads a bank, not {ways!r}: give its file, or 'own'")
+    if ways is None:
+        measure_map(studio)
+    relevance = studio.relevance if ways is None else ways
     if prompt is not None:
         response = relevance.matrix @ prompt_direction(studio.embedder, studio.prompt(prompt)).to(
             relevance.matrix
@@ -297,15 +306,17 @@ def directions_of(
     for note in studio.prompt_warnings(prompt):
         complain(note, kind="warning")
     ways = ways_of(studio, bank)
+    if ways is None:
+        measure_map(studio)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptWarning)
         return [studio.direction(prompt, config, ways, preserve) for config in configs]
 
 
-def ways_of(studio: Studio, bank: Path | None) -> Ways:
-    """The bank of a file, "own" the model's, "instant", "gradient"; by samples if absent."""
+def ways_of(studio: Studio, bank: Path | None) -> Ways | None:
+    """The bank of a file, "own" the model's, "instant", "gradient"; None, by samples, if absent."""
     if bank is None:
-        return studio.relevance
+        return None
     match str(bank):
         case "instant":
             return "instant"

@@ -12,27 +12,37 @@ from styleclip.apps.console import Stopwatch
 from styleclip.apps.directions import OWN, BankFile, ways_of
 from styleclip.apps.options import (
     AutoStrength,
+    Blend,
     Device,
+    Face,
     Force,
     Gif,
+    IdentityBy,
     IdentityFloor,
     Json,
+    Landmarks,
     ModelName,
     NoRecipe,
     OutOrFolder,
+    Photo,
     Preserve,
     Refine,
     Reinvert,
     SaveEdit,
+    SaveTuning,
     SeedInsteadOfFile,
     Stack,
     Strength,
     StripFlag,
     Truncation,
+    Tune,
+    TuningFile,
     names_of,
     open_studio,
     strength_config,
+    with_tuning,
 )
+from styleclip.apps.photos import photo_wish
 from styleclip.apps.pipeline import (
     Request,
     carry_out,
@@ -117,8 +127,16 @@ def edit(
     preserve: Preserve = "",
     auto_strength: AutoStrength = False,
     identity_floor: IdentityFloor = None,
+    identity: IdentityBy = None,
     refine: Refine = None,
     reinvert: Reinvert = False,
+    photo: Photo = False,
+    landmarks: Landmarks = None,
+    face: Face = None,
+    blend: Blend = True,
+    tune: Tune = False,
+    save_tuning: SaveTuning = None,
+    tuning: TuningFile = None,
     strip: StripFlag = False,
     gif: Gif = False,
     save_edit: SaveEdit = None,
@@ -136,7 +154,7 @@ def edit(
     file, texts = split_words(words or [], seed, EDIT_USAGE)
     request = Request(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
-        as_json,
+        as_json, photo_wish(photo, landmarks, face, blend), tune, save_tuning,
     )  # fmt: skip
     stay = names_of(preserve)
     _check_method(
@@ -151,7 +169,11 @@ def edit(
             "a mapper was trained with one preset or the other: leave --preset out, and give "
             "--mapper a file of 'mapper train --preset paper'"
         )
-    studio = open_studio(model, device)
+    studio = open_studio(model, device, identity)
+    if identity_floor is not None:
+        studio.identity  # noqa: B018  # raises if there is none
+    studio = with_tuning(studio, seed, tune, save_tuning, tuning, force)
+    request = request.opened(studio)
     how = _how(studio, method, preset, mapper, bank, stay)
     if method == "direction":
         how = replace(how, config=_direction_config(preset, threshold, channels, alpha))
@@ -179,6 +201,13 @@ def apply(
     stack: Stack = False,
     refine: Refine = None,
     reinvert: Reinvert = False,
+    photo: Photo = False,
+    landmarks: Landmarks = None,
+    face: Face = None,
+    blend: Blend = True,
+    tune: Tune = False,
+    save_tuning: SaveTuning = None,
+    tuning: TuningFile = None,
     strip: StripFlag = False,
     gif: Gif = False,
     model: ModelName = "portraits",
@@ -196,15 +225,19 @@ def apply(
     file, files = split_words(words or [], seed, APPLY_USAGE)
     request = Request(
         file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
-        as_json,
+        as_json, photo_wish(photo, landmarks, face, blend), tune, save_tuning,
     )  # fmt: skip
     studio = open_studio(model, device)
+    studio = with_tuning(studio, seed, tune, save_tuning, tuning, force)
+    request = request.opened(studio)
     edits = [studio.load_edit(file) for file in files]
     prompts = [each.prompt for each in edits]
     outputs = plan(request, prompts, out, force, strip, gif)
     studio.generator  # noqa: B018  # loads it
     watch.lap("load")
-    carry_out(studio, request, prompts, lambda i, *_: edits[i], outputs, watch, found_here=False)
+    carry_out(
+        studio, request, prompts, lambda _, i, *__: edits[i], outputs, watch, found_here=False
+    )
 
 
 def _how(

@@ -17,6 +17,7 @@ from styleclip.apps.options import (
     Device,
     Force,
     Gif,
+    IdentityBy,
     IdentityFloor,
     Json,
     ModelName,
@@ -35,7 +36,15 @@ from styleclip.apps.options import (
     strength_config,
 )
 from styleclip.apps.outputs import check_edit_file, make_folder
-from styleclip.apps.pipeline import PICTURES, Request, edit_with, plan, read_picture, split_words
+from styleclip.apps.pipeline import (
+    PICTURES,
+    Request,
+    edit_with,
+    measure_map,
+    plan,
+    read_picture,
+    split_words,
+)
 from styleclip.errors import ArgumentError, MissingExtraError
 from styleclip.evaluation.prompts import read_prompt_list
 
@@ -114,6 +123,7 @@ def train(
     truncation: Annotated[
         float | None, typer.Option(min=0, max=2, help="Variety of the samples (psi); 1.")
     ] = None,
+    identity: IdentityBy = None,
     seed: Seed = 0,
     save_every: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How much a kill may lose.")
@@ -152,18 +162,23 @@ def train(
         raise ArgumentError(f"--latents and --truncation are of samples: leave them, or {given}")
     config = _config(preset, network, levels, len(asked), loss=loss, steps=steps, batch=batch,
                      rate=rate, seed=seed)  # fmt: skip
+    if identity == "none":
+        config = replace(config, identity_weight=0.0)
     files = None if pictures is None else files_of(pictures)
     ready = None if latents_file is None else load_latents(latents_file)
-    studio = open_studio(model, device)
+    studio = open_studio(model, device, identity)
     pairs = [studio.prompt(text) for text in asked]
     for note in dict.fromkeys(note for each in pairs for note in studio.prompt_warnings(each)):
         complain(note, kind="warning")
-    identity = studio.identity if config.identity_weight else None
-    check_training(studio.generator, pairs, config, identity)
+    judge = studio.identity if config.identity_weight else None
+    check_training(studio.generator, pairs, config, judge)
     if ready is not None:
         ready = _fitting(studio, ready, latents_file)
     studio.embedder.embed_texts([text for each in pairs for text in (each.target, each.neutral)])
-    latent_map = studio.latent_map if config.needs_latent_map else None
+    latent_map = None
+    if config.needs_latent_map:
+        measure_map(studio)
+        latent_map = studio.latent_map
     partial = out.with_name(out.name + ".partial")
     watch.lap("load")
 
@@ -182,7 +197,7 @@ def train(
             **studio.hashes("generator", "clip"), **vars(config), **source,
             "prompts": [str(each) for each in pairs], "learned": tensors_hash({"": learned}),
             "latent map": latent_map and tensors_hash(vars(latent_map)),
-            "identity": identity and tensors_hash(identity.state_dict()),
+            "identity": judge and tensors_hash(judge.state_dict()),
         }  # fmt: skip
         state = load_training(partial, settings)
         diary = _Diary(partial, settings, save_every, state)
@@ -192,7 +207,7 @@ def train(
         with finish_the_step() as stopped, tensorboard_log(tensorboard, state) as log:
             diary.stopped, diary.log = stopped, log
             mapper = train_mapper(
-                studio.generator, studio.embedder, learned, pairs, config, latent_map, identity,
+                studio.generator, studio.embedder, learned, pairs, config, latent_map, judge,
                 diary.shown(bar("training")), state, diary.keep,
             )  # fmt: skip
     trained = 0 if diary.state is None else diary.state.step
@@ -222,6 +237,7 @@ def apply_mapper(
     stack: Stack = False,
     auto_strength: AutoStrength = False,
     identity_floor: IdentityFloor = None,
+    identity: IdentityBy = None,
     refine: Refine = None,
     reinvert: Reinvert = False,
     strip: StripFlag = False,
@@ -243,7 +259,7 @@ def apply_mapper(
         as_json,
     )  # fmt: skip
     fit = strength_config(auto_strength, identity_floor, already=False)
-    studio = open_studio(model, device)
+    studio = open_studio(model, device, identity)
     mapper = studio.load_mapper(mapper_file)
     prompts = [studio.prompt(text) for text in texts] or [mapper.own_prompt]
     outputs = plan(request, prompts, out, force, strip, gif, save_edit)

@@ -64,6 +64,22 @@ Reinvert = Annotated[
         "--reinvert", help="Invert the picture even if it carries the latent it was made from."
     ),
 ]
+Tune = Annotated[
+    bool,
+    typer.Option(
+        "--tune", help="Tune a copy of the generator to the picture, so that it is redrawn closely."
+    ),
+]
+SaveTuning = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="With --tune: also write the tuning, for --tuning."),
+]
+TuningFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--tuning", metavar="FILE", help="The tuning of a picture, which --save-tuning wrote."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 NoRecipe = Annotated[
@@ -78,6 +94,35 @@ Gif = Annotated[
 SaveEdit = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Also write the edit, a .safetensors file for 'apply'."),
+]
+Photo = Annotated[
+    bool,
+    typer.Option(
+        "--photo",
+        help="The picture is a photograph: edit the face in it, or its centre square if the model "
+        "is not of faces, and write the whole photo with the edit in it.",
+    ),
+]
+Landmarks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|auto",
+        help="Where the faces are (means --photo): a JSON file of points, or the model file "
+        "face_landmarker.task of mediapipe, which finds them; auto takes the one named in "
+        "STYLECLIP_FACE_LANDMARKER.",
+    ),
+]
+Face = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|all", help="Which face of a photo, counted from the left; the largest if absent."
+    ),
+]
+Blend = Annotated[
+    bool,
+    typer.Option(
+        "--blend/--no-blend", help="Of a photo: write all of it, or only the edited square."
+    ),
 ]
 Preserve = Annotated[
     str,
@@ -103,13 +148,39 @@ IdentityFloor = Annotated[
         help="With an automatic strength: stop before the face is less like itself than this.",
     ),
 ]
+IdentityBy = Annotated[
+    str | None,
+    typer.Option(
+        "--identity",
+        metavar="clip|none|PATH",
+        help="What tells that it is still the same: the model's identity network if absent, the "
+        "CLIP's image tower, or a DINOv2 (a folder or hub name).",
+    ),
+]
 
 
-def open_studio(model: str, device: str) -> Studio:
+def open_studio(model: str, device: str, identity: str | None = None) -> Studio:
     """The model; its networks are loaded when they are first used."""
     from styleclip.studio import Studio
 
-    return Studio.load(model, pick_device(device))
+    return Studio.load(model, pick_device(device), identity)
+
+
+def with_tuning(
+    studio: Studio, seed: int | None, tune: bool, save: Path | None, file: Path | None, force: bool
+) -> Studio:
+    """The studio, tuned if a file says how; what cannot be wanted together is refused."""
+    from styleclip.apps.outputs import check_edit_file
+
+    if tune and seed is not None:
+        raise ArgumentError("a seed's picture is the generator's own: --tune needs a picture file")
+    if tune and file is not None:
+        raise ArgumentError("--tuning is a tuning that was made already: leave --tune out")
+    if save is not None:
+        if not tune:
+            raise ArgumentError("--save-tuning writes what --tune finds: add --tune")
+        check_edit_file(save, force)
+    return studio if file is None else studio.tuned(studio.load_tuning(file))
 
 
 def names_of(text: str) -> tuple[str, ...]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
     from styleclip.editing.edit import Edit
@@ -95,18 +96,25 @@ def check_edit_file(path: Path, force: bool) -> None:
 
 def save_picture(
     path: Path,
-    image: Tensor,
+    image: Tensor | Image.Image,
     studio: Studio,
     source: Source,
     edits: Sequence[tuple[Edit, float]] = (),
     no_recipe: bool = False,
     force: bool = False,
     found_here: bool = True,
+    corners: Sequence[tuple[float, float]] | None = None,
 ) -> None:
-    """One picture with its recipe, unless that is not wanted."""
+    """One picture with its recipe, unless that is not wanted.
+
+    ``corners``: the recipe makes a square of the picture, a photo, and it lies there.
+    """
     from styleclip import images
 
-    recipe = None if no_recipe else studio.recipe(source, edits, found_here).to_json()
+    recipe = None
+    if not no_recipe:
+        made = replace(studio.recipe(source, edits, found_here), corners=corners)
+        recipe = made.to_json()
     images.save_image(path, image, recipe, overwrite=force)
 
 

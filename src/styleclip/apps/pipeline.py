@@ -2,7 +2,8 @@
 
   IMAGE or --seed -> Start (source, edits it has already) -> edits, found or read
                   -> a picture for each, or one of them all -> PNG with recipe, strip, GIF
-Every edit is found from, and added to, the unedited latent of the source.
+Every edit is found from, and added to, the unedited latent of the source. A photograph has a start
+for each face that is edited, and the whole of it is written.
 """
 
 from __future__ import annotations
@@ -10,13 +11,20 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styleclip.apps.console import OnStep, Stopwatch, answer, complain, progress
 from styleclip.apps.outputs import Outputs, make_folder, plan_outputs, save_picture
-from styleclip.errors import ArgumentError, ImageError, NonFiniteError, StyleclipError
+from styleclip.apps.photos import Photo, PhotoWish, open_photo
+from styleclip.errors import (
+    ArgumentError,
+    CheckpointError,
+    ImageError,
+    NonFiniteError,
+    StyleclipError,
+)
 from styleclip.prompts import PromptPair
 
 if TYPE_CHECKING:
@@ -28,9 +36,11 @@ if TYPE_CHECKING:
     from styleclip.studio import How, Studio
 
 SWEEP = 13  # pictures of a strength sweep, 0 included
+PREVIEW = 768  # pixels each way that a whole photo has at most in a strip or a GIF
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".avif")
 
-Find = Callable[[int, "Tensor", OnStep], "Edit"]  # which edit, w_plus [1,L,D], progress
+# which edit, w_plus [1,L,D], progress; by the studio that draws the picture
+Find = Callable[["Studio", int, "Tensor", OnStep], "Edit"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +57,22 @@ class Request:
     stack: bool
     no_recipe: bool
     as_json: bool
+    wish: PhotoWish | None = None
+    tune: bool = False
+    save_tuning: Path | None = None
+    photo: Photo | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.strength):
             raise ArgumentError(f"--strength must be a number, got {self.strength}")
+        if self.wish is not None and self.file is None:
+            raise ArgumentError("a photograph is a file: give a picture in place of --seed")
+
+    def opened(self, studio: Studio) -> Request:
+        """With the faces of the photograph, if it is one, found and aligned."""
+        if self.wish is None or self.picture is None:
+            return self
+        return replace(self, photo=open_photo(studio, self.picture, self.wish))
 
     @property
     def name(self) -> str:
@@ -64,11 +86,27 @@ class Request:
 
 @dataclass(frozen=True)
 class Start:
-    """A source, the edits that its picture has already, and the picture if it was inverted."""
+    """A source, the edits that its picture has already, and the picture if it was inverted.
+
+    ``studio`` draws it: a tuned one, if that was asked for.
+    """
 
     source: Source
+    studio: Studio
     edits: tuple[tuple[Edit, float], ...] = ()
     original: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Square:
+    """A picture that the model edits: the whole of it, or a face of a photo."""
+
+    start: Start
+    w_plus: Tensor  # [1,L,D]
+    before: Tensor  # [1,3,R,R]
+
+    def edited(self, edits: Sequence[Edit], strength: float) -> list[tuple[Edit, float]]:
+        return [*self.start.edits, *((each, strength) for each in edits)]
 
 
 def split_words(
@@ -103,6 +141,10 @@ def plan(
     """The files of a request, checked."""
     if save_edit is not None and len(prompts) > 1:
         raise ArgumentError(f"--save-edit writes one edit, so give one prompt; got {len(prompts)}")
+    if save_edit is not None and request.photo is not None and len(request.photo.squares) > 1:
+        raise ArgumentError("--save-edit writes the edit of one face: choose it with --face N")
+    if request.save_tuning is not None and request.photo and len(request.photo.squares) > 1:
+        raise ArgumentError("--save-tuning writes the tuning of one face: choose it with --face N")
     captions = captions_of(request, prompts)
     return plan_outputs(request.name, captions, out, force, strip, gif, save_edit)
 
@@ -123,8 +165,14 @@ def edit_with(
         studio.embedder.embed_texts([each.target, each.neutral])  # raises for one too long
     studio.generator  # noqa: B018  # loads it
     watch.lap("load")
+    if how.needs_latent_map:
+        measure_map(studio, watch)
+    if how.needs_quick_map:
+        with progress() as bar:
+            studio.measure_quick_map(bar("a quick look at what CLIP sees"))
+        watch.lap("measure")
 
-    def find(i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
+    def find(studio: Studio, i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
         from styleclip.studio import PromptWarning
 
         with warnings.catch_warnings():
@@ -132,6 +180,26 @@ def edit_with(
             return studio.edit(w_plus, prompts[i], on_step=on_step, **vars(how))
 
     carry_out(studio, request, prompts, find, outputs, watch, notes)
+
+
+def measure_map(studio: Studio, watch: Stopwatch | None = None) -> None:
+    """Measure the latent map of a model that brings none, once: it stays in the model's folder."""
+    if studio.has_latent_map:
+        return
+    watch = Stopwatch() if watch is None else watch
+    name = studio.model.name
+    with progress() as bar:
+        studio.measure_latent_map(bar(f"measuring what CLIP sees in pictures of {name}"))
+    watch.lap("measure")
+    try:
+        kept = f"it is kept in {studio.keep_latent_map()}"
+    except CheckpointError as error:
+        kept = f"it is measured every time, for {error}"
+    complain(
+        f"the model {name!r} brings no map from CLIP to its latents, so one was measured on its "
+        f"own pictures ({watch.seconds['measure']:.0f} s); {kept}",
+        kind="note",
+    )
 
 
 def captions_of(request: Request, prompts: Sequence[PromptPair]) -> list[str]:
@@ -155,32 +223,23 @@ def carry_out(
 
     results: list[dict[str, Any]] = []
     with progress() as bar:
-        start = find_start(studio, request, bar, watch)
-        w_plus = studio.latents(start.source)
-        before = studio.render(w_plus, start.edits)
-        after = []
+        starts = find_starts(studio, request, bar, watch)
+        squares = [_square(start) for start in starts]
+        after: list[list[Tensor]] = []  # by picture, then by square
         for picture, group in enumerate(request.groups(len(prompts))):
-            edits: list[Edit] = []
-            failure: NonFiniteError | None = None
-            try:
-                for i in group:
-                    edits.append(find(i, w_plus, bar(_titled("editing", i, len(prompts)))))  # noqa: PERF401
-            except NonFiniteError as error:
-                if error.best is None:
-                    raise
-                failure = error
-                edits.append(error.best)  # type: ignore[arg-type]  # optimize says it is one
+            edits, failure = _found(find, squares, group, len(prompts), bar)
             watch.lap("edit")
-            after.append(
-                _write_picture(studio, request, start, w_plus, edits, outputs, picture, found_here)
-            )
+            after.append(_write_picture(request, squares, edits, outputs, picture, found_here))
             if failure is not None:
                 path = outputs.pictures[picture]
                 raise StyleclipError(f"{failure}; the best edit so far is in {path}") from failure
-            results += [_described(each, request, outputs, picture) for each in edits]
+            for number, of_square in enumerate(edits):
+                results += [
+                    _described(each, request, outputs, picture, number) for each in of_square
+                ]
             watch.lap("write")
     if outputs.strip is not None:
-        page = _strip(start, before, after, captions_of(request, prompts))
+        page = _strip(request, squares, after, captions_of(request, prompts))
         images.save_image(outputs.strip, page, overwrite=outputs.force)
         watch.lap("write")
     result: dict[str, Any] = {
@@ -190,9 +249,26 @@ def carry_out(
         "warnings": list(notes),
         "seconds": watch.seconds,
     }
+    if request.photo is not None:
+        result["photo"] = request.photo.described()
     if outputs.strip is not None:
         result["strip"] = str(outputs.strip)
     answer(result, [*(f"wrote {path}" for path in outputs), f"seconds: {watch}"], request.as_json)
+
+
+def find_starts(
+    studio: Studio, request: Request, bar: Callable[[str], OnStep], watch: Stopwatch
+) -> list[Start]:
+    """The start of the picture, or of each face of a photograph."""
+    if request.photo is None:
+        return [find_start(studio, request, bar, watch)]
+    squares = request.photo.squares
+    return [
+        _inverted(
+            studio, square.image, request, bar, watch, _titled(" face", i, len(squares), alone="")
+        )
+        for i, square in enumerate(squares)
+    ]
 
 
 def find_start(
@@ -202,17 +278,94 @@ def find_start(
     from styleclip.recipe import Source
 
     if request.file is None or request.picture is None:
-        return Start(Source(seed=request.seed, truncation=request.truncation))
+        return Start(Source(seed=request.seed, truncation=request.truncation), studio)
     if not request.reinvert:
         recipe = _recipe_of(studio, request.file, request.picture)
         if recipe is not None:
-            return Start(recipe.source, recipe.edits)
-    original = studio.square(request.picture)
-    studio.encoder  # noqa: B018  # loads it
+            if request.save_tuning is not None:
+                raise ArgumentError(
+                    f"the model draws {request.file} exactly, so there is nothing to save: leave "
+                    "--save-tuning out, or add --reinvert"
+                )
+            if request.tune:
+                complain("the model draws this picture exactly: nothing is tuned", kind="note")
+            return Start(recipe.source, studio, recipe.edits)
+    return _inverted(studio, studio.square(request.picture), request, bar, watch)
+
+
+def _square(start: Start) -> Square:
+    w_plus = start.studio.latents(start.source)
+    return Square(start, w_plus, start.studio.render(w_plus, start.edits))
+
+
+def _inverted(
+    studio: Studio,
+    original: Tensor,
+    request: Request,
+    bar: Callable[[str], OnStep],
+    watch: Stopwatch,
+    which: str = "",
+) -> Start:
+    source, studio = invert_square(
+        studio, original, request.refine, request.tune, request.save_tuning, bar, watch, which
+    )
+    return Start(source, studio, original=original)
+
+
+def invert_square(
+    studio: Studio,
+    original: Tensor,
+    refine: int | None,
+    tune: bool,
+    save_tuning: Path | None,
+    bar: Callable[[str], OnStep],
+    watch: Stopwatch,
+    which: str = "",
+) -> tuple[Source, Studio]:
+    """Where the model finds a square picture [1,3,R,R], and the studio that draws it there.
+
+    ``which`` is added to what progress says, as in " face 2".
+    """
+    from styleclip.recipe import Source
+
+    if studio.tuning is not None and studio.pivot(original) is None:
+        complain("the tuning was made for another picture: this one is inverted", kind="note")
+    start = "the mean latent: no encoder" if studio.encoder is None else "the encoder's latent"
     watch.lap("load")
-    source = Source(w_plus=studio.open(original, request.refine, bar("inverting")))
+    w_plus = studio.open(original, refine, bar(f"inverting{which} from {start}"))
     watch.lap("invert")
-    return Start(source, original=original)
+    if tune:
+        tuning = studio.tune(original, w_plus, on_step=bar(f"tuning{which}"))
+        if save_tuning is not None:
+            studio.save_tuning(save_tuning, tuning)
+        else:
+            complain("without --save-tuning FILE this picture cannot be replayed", kind="note")
+        studio = studio.tuned(tuning)
+        watch.lap("tune")
+    return Source(w_plus=w_plus), studio
+
+
+def _found(
+    find: Find,
+    squares: Sequence[Square],
+    group: Sequence[int],
+    count: int,
+    bar: Callable[[str], OnStep],
+) -> tuple[list[list[Edit]], NonFiniteError | None]:
+    """The edits of every square, and what stopped them: then the last is the best so far."""
+    found: list[list[Edit]] = [[] for _ in squares]
+    for number, (square, edits) in enumerate(zip(squares, found, strict=True)):
+        title = "editing" if len(squares) == 1 else f"editing face {number + 1}:"
+        for i in group:
+            try:
+                on_step = bar(_titled(title, i, count))
+                edits.append(find(square.start.studio, i, square.w_plus, on_step))
+            except NonFiniteError as error:
+                if error.best is None:
+                    raise
+                edits.append(error.best)  # type: ignore[arg-type]  # optimize says it is one
+                return found, error
+    return found, None
 
 
 def _recipe_of(studio: Studio, file: Path, picture: Image.Image) -> Recipe | None:
@@ -242,63 +395,120 @@ def _recipe_of(studio: Studio, file: Path, picture: Image.Image) -> Recipe | Non
 
 
 def _write_picture(
-    studio: Studio,
     request: Request,
-    start: Start,
-    w_plus: Tensor,
-    edits: Sequence[Edit],
+    squares: Sequence[Square],
+    edits: Sequence[Sequence[Edit]],
     outputs: Outputs,
     picture: int,
     found_here: bool,
-) -> Tensor:
-    """The picture of ``edits`` on top of the start's, its sweep and its edit in their files."""
+) -> list[Tensor]:
+    """The squares with their edits; the picture, its sweep and its edit are in their files."""
     from styleclip import images
 
-    def at(strength: float) -> list[tuple[Edit, float]]:
-        return [*start.edits, *((each, strength) for each in edits)]
+    def at(strength: float) -> list[Tensor]:
+        return [
+            square.start.studio.render(square.w_plus, square.edited(each, strength))
+            for square, each in zip(squares, edits, strict=True)
+        ]
 
     path = outputs.pictures[picture]
-    image = studio.render(w_plus, at(request.strength))
+    first = squares[0].start
+    after = at(request.strength)
     make_folder(path.parent)
+    alone = len(squares) == 1  # a recipe is one square's
     save_picture(
-        path, image, studio, start.source, at(request.strength), request.no_recipe,
-        outputs.force, found_here,
-    )  # fmt: skip
+        path,
+        _whole(request, squares, after),
+        first.studio,
+        first.source,
+        squares[0].edited(edits[0], request.strength),
+        request.no_recipe or not alone,
+        outputs.force,
+        found_here,
+        _corners(request),
+    )
     if outputs.gifs:
         levels = [request.strength * i / (SWEEP - 1) for i in range(SWEEP)]
-        frames = [studio.render(w_plus, at(level)) for level in levels]
+        frames = [_preview(_whole(request, squares, at(level))) for level in levels]
         images.save_gif(outputs.gifs[picture], frames, overwrite=outputs.force)
     if outputs.edit is not None:
-        studio.save_edit(outputs.edit, edits[0])
-    return image
+        first.studio.save_edit(outputs.edit, edits[0][0])
+    return after
+
+
+def _whole(
+    request: Request, squares: Sequence[Square], after: Sequence[Tensor]
+) -> Tensor | Image.Image:
+    """What is written: the edited square, or the photo with the edited squares in it."""
+    if request.photo is None or not request.photo.blend:
+        return after[0]
+    return request.photo.with_edits([square.before for square in squares], after)
+
+
+def _corners(request: Request) -> list[tuple[float, float]] | None:
+    """Where the square of a recipe lies in the photo, if that is what is written."""
+    if request.photo is None or not request.photo.blend:
+        return None
+    return request.photo.squares[0].corners
+
+
+def _preview(picture: Tensor | Image.Image) -> Tensor | Image.Image:
+    """A whole photo in a size to look at; squares as they are."""
+    from PIL import Image
+
+    if not isinstance(picture, Image.Image):
+        return picture
+    small = picture.copy()
+    small.thumbnail((PREVIEW, PREVIEW))
+    return small
 
 
 def _strip(
-    start: Start, before: Tensor, after: Sequence[Tensor], captions: Sequence[str]
+    request: Request,
+    squares: Sequence[Square],
+    after: Sequence[Sequence[Tensor]],
+    captions: Sequence[str],
 ) -> Image.Image:
+    """Before and after; of a photo the whole of it, and below it each square as the model sees."""
     from styleclip import images
 
-    if start.original is None:
-        return images.strip([before, *after], ["before", *captions])
-    first = ["the picture", "as the model sees it"]
-    return images.strip([start.original, before, *after], [*first, *captions])
+    rows = []
+    if request.photo is not None and request.photo.blend:
+        wholes = [_preview(_whole(request, squares, each)) for each in after]
+        pictures = [_preview(request.photo.picture), *wholes]
+        rows.append(images.strip(pictures, ["the photo", *captions]))
+    for number, square in enumerate(squares):
+        pictures = [square.before, *(each[number] for each in after)]
+        first = ["before"]
+        if square.start.original is not None:
+            pictures.insert(0, square.start.original)
+            first = ["the picture", "as the model sees it"]
+        rows.append(images.strip(pictures, [*first, *captions]))
+    return rows[0] if len(rows) == 1 else images.stacked(rows)
 
 
-def _described(edit: Edit, request: Request, outputs: Outputs, picture: int) -> dict[str, Any]:
+def _described(
+    edit: Edit, request: Request, outputs: Outputs, picture: int, square: int
+) -> dict[str, Any]:
     files = {"out": outputs.pictures[picture]}
     if outputs.gifs:
         files["gif"] = outputs.gifs[picture]
     if outputs.edit is not None:
         files["saved"] = outputs.edit
+    numbers = request.photo.numbers if request.photo is not None else []
     return {
         "target": edit.prompt.target,
         "neutral": edit.prompt.neutral,
         "strength": request.strength,
         "method": edit.method,
         "config": dict(edit.config),
+        **({"face": numbers[square]} if numbers else {}),
         **{kind: str(path) for kind, path in files.items()},
     }
 
 
-def _titled(title: str, i: int, count: int) -> str:
-    return title if count == 1 else f"{title} {i + 1} of {count}"
+def _titled(title: str, i: int, count: int, alone: str | None = None) -> str:
+    """A title with its number, where there are several; ``alone`` for one, or the title."""
+    if count == 1:
+        return title if alone is None else alone
+    return f"{title} {i + 1} of {count}"

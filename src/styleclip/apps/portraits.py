@@ -6,6 +6,7 @@ evaluate scores edits by a reader of attributes that editing never sees.
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +42,12 @@ def render(
     out: Annotated[
         Path | None, typer.Option(help="The PNG to write; with --count a folder.")
     ] = None,
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write where eyes and mouth are, as JSON; for one portrait."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -49,6 +56,7 @@ def render(
 
     from styleclip import images
     from styleclip.portraits.attributes import ATTRIBUTES
+    from styleclip.portraits.renderer import landmarks as landmarks_of
     from styleclip.portraits.renderer import render as draw
     from styleclip.portraits.training import EVALUATION_SEED, portrait_of_seed
 
@@ -56,11 +64,16 @@ def render(
     names = {each: Path(f"portrait-{each}.png") for each in range(first, first + count)}
     if out is not None:
         names = {first: out} if count == 1 else {s: out / n.name for s, n in names.items()}
+    if landmarks is not None and count > 1:
+        raise ArgumentError("--landmarks writes the points of one portrait: leave --count out")
     if out is not None and count > 1:
         make_folder(out)
     for path in names.values():
         images.check_output(path, force)
-    truths, lines = [], []
+    if landmarks is not None:
+        images.check_output(landmarks, force, ".json")
+    truths: list[dict[str, Any]] = []
+    lines: list[str] = []
     with progress() as bar:
         on_step = bar("drawing")
         for done, (each, path) in enumerate(names.items(), start=1):
@@ -71,6 +84,11 @@ def render(
             shown = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in truth.items())
             lines.append(f"wrote {path}: {shown}")
             on_step(done, count, {})
+            if landmarks is not None:
+                faces = {"faces": [landmarks_of(portrait, size).to_json()]}
+                images.save_text(landmarks, json.dumps(faces, indent=1) + "\n", overwrite=force)
+                truths[-1]["landmarks"] = str(landmarks)
+                lines.append(f"wrote {landmarks}")
     answer({"portraits": truths}, lines, as_json)
 
 

@@ -5,6 +5,7 @@ The recipe is in the PNG; a replay needs the generator that made it and compares
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,10 @@ def show(
     model: Annotated[
         str | None, typer.Option(help="With --replay: the model, if it is not a built-in one.")
     ] = None,
+    tuning: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --replay: the tuning of a tuned picture."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     as_json: Annotated[
@@ -50,10 +55,16 @@ def show(
     difference: int | None = 0
     if replay:
         studio = Studio.load(_model_of(recipe.model, model), pick_device(device))
+        if tuning is not None:
+            studio = studio.tuned(studio.load_tuning(tuning))
         again = images.to_picture(studio.replay(recipe))
-        difference = images.largest_difference(images.open_picture(file), again)
-        result["largest_difference"] = difference
-        lines.append(f"replay    {_verdict(difference)}")
+        if recipe.corners is None:
+            difference = images.largest_difference(images.open_picture(file), again)
+            result["largest_difference"] = difference
+            lines.append(f"replay    {_verdict(difference)}")
+        else:
+            lines.append("replay    the square was made again; the photo around it is not kept")
+            values = replace(recipe, corners=None).to_json()
         if out is not None:
             images.save_image(out, again, values, overwrite=force)
             result["out"] = str(out)
@@ -96,5 +107,8 @@ def _described(recipe: Recipe) -> list[str]:
     for each, strength in recipe.edits:
         lines.append(f"edit      {each.prompt}  (strength {strength:g}, by {each.method})")
         lines.append(f"config    {', '.join(f'{k}={v}' for k, v in each.config.items())}")
+    if recipe.corners is not None:
+        corners = ", ".join(f"({x:.0f}, {y:.0f})" for x, y in recipe.corners)
+        lines.append(f"photo     the square with the corners {corners}")
     lines.append(f"weights   {', '.join(f'{k} {v[:12]}' for k, v in recipe.hashes.items())}")
     return lines

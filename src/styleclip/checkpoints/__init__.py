@@ -8,6 +8,7 @@
   load_bank(path)      -> Bank           native, or the official fs3.npy
   load_latents(path)   -> w_plus         .npy, or a tensor that torch saved
   load_mapper(path)    -> SavedMapper    native, or of the official StyleCLIP code
+  load_tuning(path)    -> SavedTuning    native
 Foreign weights are converted at this border by complete key maps: every parameter of ours filled
 once, every foreign key used or knowingly dropped, anything else an error. The rest of the library
 cannot tell where weights came from. Nothing in a file is ever executed. The names load their
@@ -48,9 +49,11 @@ if TYPE_CHECKING:
         load_encoder,
         load_generator,
         load_identity,
+        load_image_encoder,
         load_latent_map,
         load_reader,
         save_generator,
+        save_latent_map,
     )
     from styleclip.checkpoints.mappers import (
         SavedMapper,
@@ -68,6 +71,12 @@ if TYPE_CHECKING:
         Model,
         read_model,
         resolve_model,
+    )
+    from styleclip.checkpoints.tunings import (
+        SavedTuning,
+        check_tuning,
+        load_tuning,
+        save_tuning,
     )
 
 _HOMES = {
@@ -95,9 +104,11 @@ _HOMES = {
         "load_encoder",
         "load_generator",
         "load_identity",
+        "load_image_encoder",
         "load_latent_map",
         "load_reader",
         "save_generator",
+        "save_latent_map",
     ),
     "styleclip.checkpoints.mappers": (
         "SavedMapper",
@@ -116,6 +127,12 @@ _HOMES = {
         "read_model",
         "resolve_model",
     ),
+    "styleclip.checkpoints.tunings": (
+        "SavedTuning",
+        "check_tuning",
+        "load_tuning",
+        "save_tuning",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -124,8 +141,10 @@ __all__ = [
     "Model",
     "SavedEdit",
     "SavedMapper",
+    "SavedTuning",
     "check_bank",
     "check_mapper",
+    "check_tuning",
     "file_hash",
     "load_bank",
     "load_clip",
@@ -133,12 +152,14 @@ __all__ = [
     "load_encoder",
     "load_generator",
     "load_identity",
+    "load_image_encoder",
     "load_latent_map",
     "load_latents",
     "load_mapper",
     "load_reader",
     "load_scan",
     "load_training",
+    "load_tuning",
     "read_model",
     "read_network",
     "read_weights",
@@ -146,10 +167,12 @@ __all__ = [
     "save_bank",
     "save_edit",
     "save_generator",
+    "save_latent_map",
     "save_mapper",
     "save_network",
     "save_scan",
     "save_training",
+    "save_tuning",
     "tensors_hash",
 ]
 

@@ -3,12 +3,15 @@
   load_generator(path) -> StyleGAN2        native, rosinality or NVIDIA weights
   load_encoder(path)   -> Encoder or PyramidEncoder        native, e4e or pSp
   load_identity(path)  -> IdentityNetwork or ArcFace       native, or the public IR-SE50
+  load_image_encoder(folder or hub name) -> DinoIdentity
   load_latent_map, load_reader                             native
 Networks come back in eval mode, float32, on the CPU, with gradients off for their weights.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +29,13 @@ from styleclip.checkpoints import (
     stylegan2_rosinality,
     stylegan2_tensorflow,
 )
-from styleclip.checkpoints.files import Weights, first_line, read_weights
-from styleclip.checkpoints.native import is_native, parse_network, save_network
+from styleclip.checkpoints.files import Weights, check_hashes, first_line, read_weights
+from styleclip.checkpoints.native import is_native, parse_network, save_network, write_network
 from styleclip.editing.latent_map import LatentMap
 from styleclip.errors import CheckpointError
 from styleclip.faces.arcface import ArcFace, ArcFaceConfig
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
+from styleclip.faces.image_encoder import IMAGENET_MEAN, IMAGENET_STD, DinoIdentity
 from styleclip.faces.reader import Reader, ReaderConfig
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.inversion.e4e import PyramidConfig, PyramidEncoder
@@ -80,17 +84,34 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
     return generator.eval().requires_grad_(False)
 
 
-def load_latent_map(path: str | Path) -> LatentMap:
+def load_latent_map(
+    path: str | Path, hashes: Callable[[], Mapping[str, str]] | None = None
+) -> LatentMap:
     """The map from CLIP's space to w of a native file, a model folder or a built-in name.
 
-    Only files that this project wrote are read. Raises ``CheckpointError``.
+    Only files that this project wrote are read. ``hashes`` gives those of "generator" and "clip"
+    that it must have been measured with, if the file says so. Raises ``CheckpointError``.
     """
     location = _inside_model(path, registry.LATENT_MAP)
-    _, _, tensors = parse_network(read_weights(location), "latent-map")
+    _, config, tensors = parse_network(read_weights(location), "latent-map")
+    if config and hashes is not None:
+        theirs = {part: str(config.get(part, "")) for part in ("generator", "clip")}
+        check_hashes(
+            theirs, hashes(), f"{location} was measured", location.parent.name,
+            "delete it, and it is measured again",
+        )  # fmt: skip
     wanted = ("matrix", "mean", "covariance")
     if sorted(tensors) != sorted(wanted):
         raise CheckpointError(f"{location} holds {sorted(tensors)}, a latent map has {wanted}")
     return LatentMap(*(tensors[name] for name in wanted))
+
+
+def save_latent_map(path: str | Path, latent_map: LatentMap, hashes: Mapping[str, str]) -> None:
+    """Write a map at once or not at all, with the ``hashes`` of its "generator" and "clip".
+
+    Raises ``CheckpointError`` if it cannot be written.
+    """
+    write_network(path, "latent-map", hashes, vars(latent_map))
 
 
 def load_encoder(
@@ -175,6 +196,63 @@ def _refuse_others(weights: Weights, expected: str) -> None:
     found = face_encoders.what(weights.contents)
     if found is not None and not is_native(weights):
         raise CheckpointError(f"{weights.path} is not {expected} but {found}")
+
+
+def load_image_encoder(name: str | Path) -> DinoIdentity:
+    """A DINOv2 for identities: a folder as `transformers` saves it, or a hub name.
+
+    A hub name ("facebook/dinov2-small") is fetched by `transformers` on its first use. Raises
+    ``CheckpointError``.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    from styleclip.clip.embedder import _silenced
+
+    here = Path(name).is_dir()
+    if not here and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
+        raise CheckpointError(
+            f"there is no folder {name} of a DINOv2: give one as transformers saves it, or a hub "
+            "name such as facebook/dinov2-small"
+        )
+    try:
+        with _silenced():
+            config = AutoConfig.from_pretrained(name, local_files_only=here)
+            if config.model_type not in ("dinov2", "dinov2_with_registers"):
+                raise CheckpointError(
+                    f"{name} is a {config.model_type}, expected a DINOv2: for a CLIP say 'clip'"
+                )
+            loaded: Any = AutoModel.from_pretrained(
+                name, local_files_only=here, dtype=torch.float32, output_loading_info=True
+            )
+            model, report = loaded
+            stated = _image_settings(name, here)
+    except CheckpointError:
+        raise
+    except Exception as error:  # transformers raises whatever its many readers raise
+        raise CheckpointError(f"{name} cannot be read as a DINOv2: {first_line(error)}") from error
+    lacking = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+    if lacking:
+        raise CheckpointError(
+            f"{name} lacks {len(lacking)} tensors of a DINOv2, such as {lacking[0]}: copy it whole"
+        )
+    patch = int(model.config.patch_size)
+    crop = stated.get("crop_size") or {}
+    side = int(crop.get("height", 0) or min(224, int(model.config.image_size)))
+    mean, std = (stated.get(f"image_{each}") for each in ("mean", "std"))
+    return DinoIdentity(
+        model, max(patch, side // patch * patch), mean or IMAGENET_MEAN, std or IMAGENET_STD
+    )
+
+
+def _image_settings(name: str | Path, here: bool) -> dict[str, Any]:
+    """What the preprocessor_config.json beside a network states; nothing if there is none."""
+    from transformers.utils.hub import cached_file
+
+    path = cached_file(
+        str(name), "preprocessor_config.json", local_files_only=here,
+        _raise_exceptions_for_missing_entries=False,
+    )  # fmt: skip
+    return {} if path is None else dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 def _native(
@@ -297,6 +375,7 @@ def _convert(
 
     ``foreign`` is used up, so that the network is in memory once.
     """
+    _check_square(foreign, table, config, source)
     generator = empty_generator(config)
     network = generator.state_dict()
     random = torch.Generator().manual_seed(0)
@@ -329,6 +408,21 @@ def _of_generator(names: list[str]) -> list[str]:
         if network in names:
             return [network, "latent_avg"]
     return names
+
+
+def _check_square(
+    foreign: Mapping[str, Any], table: list[keymap.Rule], config: StyleGAN2Config, source: Path
+) -> None:
+    """Raise ``CheckpointError`` for forks whose first layer is not 4 x 4 pixels, such as 8 x 4."""
+    const = foreign.get(next(rule.theirs for rule in table if rule.ours == "const"))
+    if not isinstance(const, Tensor) or const.ndim < 3 or tuple(const.shape[-2:]) == (4, 4):
+        return  # what else is wrong, the key map says
+    height, width = const.shape[-2:]
+    times = config.resolution // 4
+    raise CheckpointError(
+        f"{source} draws pictures of {height * times} x {width * times} pixels (its first layer "
+        f"has {height} x {width}): only square generators can be used, whose first layer has 4 x 4"
+    )
 
 
 def _inside_model(path: str | Path, part: str) -> Path:

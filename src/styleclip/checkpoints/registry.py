@@ -3,13 +3,15 @@
   model.json              {"name", "description", "neutral", "licence", "parts", ...}
   generator.safetensors   z -> image             clip/                  a transformers folder
   encoder.safetensors     image -> w_plus        reader.safetensors, identity.safetensors (optional)
-  latent_map.safetensors  CLIP space -> w (optional; measured when needed)
+  latent_map.safetensors  CLIP space -> w (optional; measured when needed, and kept by the commands)
   mapper.safetensors      picture, text -> step (optional)
   directions.safetensors  the relevance of its style channels (optional; by samples without it)
 "parts" names files elsewhere, in any layout that a loader reads: {"generator": "network.pkl",
 "clip": "../ViT-B-32.pt"}, from the folder on, or by the name of a public file that was fetched.
-The built-in models are folders inside the package; bundles of public files and models that users
-added are known by name as well; any other folder like them is given by its path.
+Without an identity network "identity" in model.json may name another judge: "clip", the folder or
+hub name of a DINOv2, or "none". The built-in models are folders inside the package; bundles of
+public files and models that users added are known by name as well; any other folder like them is
+given by its path.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from styleclip.latents import StyleLayer, StyleLayout
 
@@ -58,6 +58,7 @@ class Generator(Protocol):
         start: Prefix | None = None,
     ) -> Tensor: ...
     def prefix(self, style: Tensor, layer: StyleLayer, noise: Noise = "const") -> Prefix: ...
+    def drawing_parameters(self) -> dict[str, nn.Parameter]: ...
 
 
 def chunk_size(resolution: int) -> int:

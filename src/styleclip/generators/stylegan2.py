@@ -268,6 +268,20 @@ class StyleGAN2(nn.Module):
         """Mean of w over random z [1,D]; conditional networks average over labels too."""
         return self.sample_w(samples, generator).mean(dim=0, keepdim=True)
 
+    def drawing_parameters(self) -> dict[str, nn.Parameter]:
+        """The weights that draw a style, by name: const, convolutions, toRGB.
+
+        Not those that come before the style (mapping, affine layers), nor the noise's strengths.
+        """
+        before = ("mapping_layers.", "label_embedding.")
+        return {
+            name: weight
+            for name, weight in self.named_parameters()
+            if not name.startswith(before)
+            and ".affine." not in name
+            and not name.endswith("noise_strength")
+        }
+
     def _blocks(self) -> Iterator[SynthesisBlock]:
         for block in self.blocks:
             assert isinstance(block, SynthesisBlock)

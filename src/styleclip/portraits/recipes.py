@@ -39,6 +39,7 @@ from styleclip.faces.reader import Reader
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.inversion.encoder import Encoder
 from styleclip.portraits.attributes import WORLD_VERSION
+from styleclip.portraits.renderer import FRAME
 from styleclip.portraits.train_clip import ClipRecipe, train_clip
 from styleclip.portraits.train_encoder import EncoderRecipe, train_encoder
 from styleclip.portraits.train_generator import (
@@ -283,6 +284,7 @@ def write_model(
         "description": f"procedurally drawn portraits of {SIZE} pixels, with known attributes",
         "neutral": NEUTRAL,
         "world": WORLD_VERSION,
+        "alignment": {"kind": "points", **FRAME.to_json()},
         "vocabulary": vocabulary(),
         "licence": "MIT",
     }

@@ -49,6 +49,9 @@ EYE_Y = 0.492
 MOUTH_Y = 0.705
 
 
+SAD_BEND = 0.052
+
+
 def draw_ears(pen: Pen, skin: Colour, form: Geometry) -> None:
     for side in sides():
         x, y = 0.5 + side * 0.272, 0.515
@@ -124,12 +127,29 @@ def draw_wrinkles(pen: Pen, skin: Colour, form: Geometry) -> None:
         )  # fmt: skip
 
 
+def mouth_y(form: Geometry) -> float:
+    return MOUTH_Y + 0.3 * (form.chin - 0.815)
+
+
+def mouth_corner(expression: str, lipstick: str, form: Geometry) -> tuple[float, float]:
+    """Where the corners of the mouth lie: their distance from x = 0.5, and y."""
+    y = mouth_y(form)
+    half, drop = {
+        "smiling": (0.118, -0.024),
+        "surprised": (0.047, 0.02),
+        "sad": (0.0, 0.7 * SAD_BEND),
+    }.get(expression, (0.0, 0.0))
+    if not half:
+        half = 0.092 if lipstick == "lipstick" else 0.08
+    return half * form.mouth, y + drop
+
+
 def draw_mouth(pen: Pen, expression: str, lipstick: str, skin: Colour, form: Geometry) -> None:
     painted = lipstick == "lipstick"
     natural = mix(skin, (206, 96, 96), 0.5) if skin != SKIN["dark"] else (164, 88, 82)
     lip = CRIMSON if painted else natural
     thick = 0.027 if painted else 0.013
-    y = MOUTH_Y + 0.3 * (form.chin - 0.815)
+    y = mouth_y(form)
     pen.canvas.save()
     pen.canvas.translate(0.5, 0.0)
     pen.canvas.scale(form.mouth, 1.0)
@@ -147,7 +167,7 @@ def draw_mouth(pen: Pen, expression: str, lipstick: str, skin: Colour, form: Geo
         pen.oval(0.5, y + 0.05, 0.028, 0.02, pen.paint((216, 84, 96)))
         pen.oval(0.5, y + 0.02, 0.047, 0.054, pen.paint(lip, 1.0, thick))
     else:
-        bend = 0.052 if expression == "sad" else 0.0
+        bend = SAD_BEND if expression == "sad" else 0.0
         half = 0.092 if painted else 0.08
         left, right = 0.5 - half, 0.5 + half
         ends = y + bend * 0.7
