@@ -1,10 +1,10 @@
 """How long a model's channels take to measure, and how well the quick ways agree with the exact.
 
   python benchmarks/relevance.py [--model portraits] [--threads 2] [--work FOLDER] [--json FILE]
-Exact with all images, exact with sequential stopping, by gradient, and instant for a prompt:
-seconds, mean cosine of rows to the exact ones, and over the model's vocabulary the rank correlation
-of R and the overlap of the 50 strongest channels. Under an hour on two free cores; with ``--work``
-the long scan goes on where it was stopped.
+Exact with all images, exact with sequential stopping, by gradient, by samples, by few of them
+(instant), and by gradient for one prompt: seconds, mean cosine of rows to the exact ones, and over
+the model's vocabulary the rank correlation of R and the overlap of the 50 strongest channels. Half
+an hour on two free cores; with ``--work`` the long scan goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ def run(model: str, threads: int, work: Path | None, images: int, prompts: int) 
     """Everything; returns what ``--json`` writes."""
     import torch
 
-    from styleclip.editing.relevance import RelevanceConfig, instant_relevance, measure_relevance
+    from styleclip.editing.latent_map import LatentMapConfig, measure_latent_map
+    from styleclip.editing.relevance import (
+        PromptRelevanceConfig,
+        RelevanceConfig,
+        measure_relevance,
+        prompt_relevance,
+        relevance_of_map,
+    )
     from styleclip.losses import text_direction
     from styleclip.studio import Studio
 
@@ -49,7 +56,7 @@ def run(model: str, threads: int, work: Path | None, images: int, prompts: int) 
     found = {"exact, all images": whole}
     for name, config in (
         ("exact, stopping", replace(exact, cosine=0.98)),
-        ("gradient", replace(exact, method="gradient", images=min(32, images))),
+        ("gradient", replace(exact, method="gradient")),
     ):
         started = time.perf_counter()
         found[name] = measure_relevance(generator, embedder, config)
@@ -65,15 +72,24 @@ def run(model: str, threads: int, work: Path | None, images: int, prompts: int) 
             {"name": name, "seconds": seconds[name], "images": float(taken),
              "mean row cosine": float(cosine.mean()), **agreement(response, wanted)}
         )  # fmt: skip
+    for name, samples in (("by samples", LatentMapConfig()), ("instant", LatentMapConfig.quick())):
+        started = time.perf_counter()
+        latent_map = measure_latent_map(generator, embedder, samples)
+        relevance = relevance_of_map(generator, latent_map, whole.mean, whole.std, exact)
+        rows.append(
+            {"name": name, "seconds": time.perf_counter() - started,
+             "images": float(samples.samples), "mean row cosine": None,
+             **agreement((relevance.matrix @ directions.t())[columns], wanted)}
+        )  # fmt: skip
     started = time.perf_counter()
-    instant = [
-        instant_relevance(generator, embedder, direction).matrix @ direction
+    alone = [
+        prompt_relevance(generator, embedder, direction).matrix @ direction
         for direction in directions
     ]
     rows.append(
-        {"name": "instant, a prompt", "seconds": (time.perf_counter() - started) / len(instant),
-         "images": 32.0, "mean row cosine": None,
-         **agreement(torch.stack(instant, dim=1)[columns], wanted)}
+        {"name": "gradient, a prompt", "seconds": (time.perf_counter() - started) / len(alone),
+         "images": float(PromptRelevanceConfig().images), "mean row cosine": None,
+         **agreement(torch.stack(alone, dim=1)[columns], wanted)}
     )  # fmt: skip
     return {
         "model": studio.model.name, "channels": int(columns.sum()), "prompts": len(texts),

@@ -54,11 +54,11 @@ if TYPE_CHECKING:
         optimize,
     )
     from styleclip.editing.relevance import (
-        InstantConfig,
+        PromptRelevanceConfig,
         Relevance,
         RelevanceConfig,
-        instant_relevance,
         measure_relevance,
+        prompt_relevance,
     )
     from styleclip.editing.strength import (
         StrengthConfig,
@@ -176,10 +176,10 @@ _HOMES = {
         "optimize",
     ),
     "styleclip.editing.relevance": (
-        "InstantConfig",
+        "PromptRelevanceConfig",
         "Relevance",
         "RelevanceConfig",
-        "instant_relevance",
+        "prompt_relevance",
         "measure_relevance",
     ),
     "styleclip.editing.strength": (
@@ -265,7 +265,6 @@ __all__ = [
     "Edit",
     "Encoder",
     "ImageError",
-    "InstantConfig",
     "Landmarks",
     "LandmarksError",
     "LatentMap",
@@ -277,6 +276,7 @@ __all__ = [
     "ProjectionConfig",
     "PromptError",
     "PromptPair",
+    "PromptRelevanceConfig",
     "PromptWarning",
     "Recipe",
     "Relevance",
@@ -299,7 +299,6 @@ __all__ = [
     "apply_edits",
     "find_direction",
     "fit_strength",
-    "instant_relevance",
     "load_bank",
     "load_clip",
     "load_edit",
@@ -312,6 +311,7 @@ __all__ = [
     "optimize",
     "parse_prompt",
     "project",
+    "prompt_relevance",
     "read_image",
     "read_landmarks",
     "read_model",

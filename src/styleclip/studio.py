@@ -61,12 +61,12 @@ from styleclip.checkpoints.registry import (
 )
 from styleclip.editing.directions import DirectionConfig, find_direction, prompt_direction
 from styleclip.editing.edit import Edit, apply_edits
-from styleclip.editing.latent_map import LatentMap, measure_latent_map
+from styleclip.editing.latent_map import LatentMap, LatentMapConfig, measure_latent_map
 from styleclip.editing.optimization import OptimizationConfig, optimize
 from styleclip.editing.relevance import (
     Relevance,
     RelevanceConfig,
-    instant_relevance,
+    prompt_relevance,
     relevance_of_map,
     style_statistics,
 )
@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from styleclip.editing.text_mapper import TextMapper
     from styleclip.faces.landmarks import Landmarks
 
-Ways = Relevance | Literal["instant"]  # how a direction knows what channels do
+Ways = Relevance | Literal["instant", "gradient"]  # how a direction knows what channels do
 Part = Literal["generator", "tuning", "clip", "encoder", "latent map"]
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
@@ -117,11 +117,19 @@ class How:
     @property
     def needs_latent_map(self) -> bool:
         """Whether the edit asks for the studio's latent map."""
+        if isinstance(self.relevance, str):
+            return False  # what looks for itself waits for nothing
         if self.fit is not None or fits_by_itself(self.config) or self.config is None:
             return True
         if isinstance(self.config, OptimizationConfig):
             return self.config.space == "mapped"
         return isinstance(self.config, DirectionConfig) and self.relevance is None
+
+    @property
+    def needs_quick_map(self) -> bool:
+        """Whether it asks for the map of few pictures instead: for R, or for the strength."""
+        fitted = self.fit is not None or fits_by_itself(self.config)
+        return self.relevance == "instant" or (self.relevance == "gradient" and fitted)
 
 
 class Studio:
@@ -192,9 +200,24 @@ class Studio:
     @cached_property
     def relevance(self) -> Relevance:
         """What its style channels do, by samples: of the latent map, in a second."""
+        return self._by_samples(self.latent_map)
+
+    @cached_property
+    def quick_map(self) -> LatentMap:
+        """The latent map of a few hundred pictures, which instant answers rest on; never kept."""
+        return self.measure_quick_map()
+
+    def measure_quick_map(self, on_step: OnStep | None = None) -> LatentMap:
+        """Measure the ``quick_map`` of this studio, once, with progress."""
+        if "quick_map" not in vars(self):
+            quick = LatentMapConfig.quick()
+            self.quick_map = measure_latent_map(self.generator, self.embedder, quick, on_step)
+        return self.quick_map
+
+    def _by_samples(self, latent_map: LatentMap) -> Relevance:
         config = RelevanceConfig()
         mean, std = style_statistics(self.generator, config.samples, config.seed, config.truncation)
-        return relevance_of_map(self.generator, self.latent_map, mean, std, config)
+        return relevance_of_map(self.generator, latent_map, mean, std, config)
 
     @cached_property
     def bank(self) -> Relevance:
@@ -393,8 +416,9 @@ class Studio:
         """The edit of ``w_plus`` [B,L,D] that ``prompt`` asks for.
 
         The kind of ``config`` is the method: latent optimisation by default; a mapper (``mapper``
-        is the model's own); or a global direction (by ``relevance``: a bank, "instant" to look at
-        this prompt alone, None for samples), with what ``preserve`` names left alone. ``fit``: the
+        is the model's own); or a global direction (by ``relevance``: a bank, None for samples,
+        "instant" for few of them, "gradient" for the prompt's alone; the last two rest on nothing
+        that was measured before), with what ``preserve`` names left alone. ``fit``: the
         smallest strength that shows the change, for each picture, for any method (the default
         optimisation and directions without a strength always do). Warns (``PromptWarning``) of
         words that the model does not know. Raises ``PromptError``.
@@ -421,9 +445,8 @@ class Studio:
         if fit is None:
             return edit
         floor = None if fit.identity_floor is None else self.identity
-        return fit_strength(
-            self.generator, self.embedder, w_plus, edit, self.latent_map, fit, floor
-        )
+        spread = self.quick_map if isinstance(relevance, str) else self.latent_map
+        return fit_strength(self.generator, self.embedder, w_plus, edit, spread, fit, floor)
 
     def direction(
         self,
@@ -445,17 +468,22 @@ class Studio:
         relevance: Ways | None,
         preserve: Sequence[str],
     ) -> Edit:
-        if relevance == "instant":
+        if relevance == "gradient":
             if preserve:
-                raise ArgumentError("instant directions know one prompt alone: preserve nothing")
+                raise ArgumentError("by gradient one prompt alone is known: preserve nothing")
             wanted = prompt_direction(self.embedder, prompt)
-            found = instant_relevance(self.generator, self.embedder, wanted)
+            found = prompt_relevance(self.generator, self.embedder, wanted)
+        elif relevance == "instant":
+            found = self._by_samples(self.quick_map)
         else:
             found = self.relevance if relevance is None else relevance
         if isinstance(found, Bank):
             check_bank(found, self.hashes("generator", "clip"), self.model.name)
         stay = [each for name in preserve for each in self.concept(name)]
-        return find_direction(found, self.embedder, prompt, config, stay)
+        edit = find_direction(found, self.embedder, prompt, config, stay)
+        if isinstance(relevance, str):
+            edit = replace(edit, config={**edit.config, "relevance": relevance})
+        return edit
 
     def _check_mapper(self, mapper: SavedMapper) -> None:
         """Raise ``CheckpointError`` for a mapper of other weights, where it says whose it is."""
@@ -670,5 +698,7 @@ class Studio:
 
 def uses_latent_map(edit: Edit) -> bool:
     """Whether the model's latent map had a part in finding the edit."""
+    if "relevance" in edit.config:
+        return False  # it looked for itself
     mapped = edit.config.get("space") == "mapped" or edit.method == "direction"
     return mapped or "strengths" in edit.config

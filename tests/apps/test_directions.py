@@ -197,15 +197,16 @@ def test_a_sweep_is_a_page_of_strengths_and_thresholds(run: Run, bank: Path) -> 
     assert "t.png" not in files()
 
 
-def test_an_instant_direction_needs_no_bank(run: Run) -> None:
-    found = run("directions", "find", TARGET, "i.safetensors", "--bank", "instant", "--json").json()
+@pytest.mark.parametrize("way", ["instant", "gradient"])
+def test_a_direction_needs_no_bank(run: Run, way: str) -> None:
+    found = run("directions", "find", TARGET, "i.safetensors", "--bank", way, "--json").json()
     assert found["channels"] > 0
     assert load_edit("i.safetensors").style_step is not None
-    edit = ("edit", TARGET, "--seed", "3", "--method", "direction", "--bank", "instant")
+    edit = ("edit", TARGET, "--seed", "3", "--method", "direction", "--bank", way)
     assert run(*edit, "--out", "i.png").code == 0, run.err
-    assert run(*edit, "--preserve", "hat", "--out", "j.png").code == 2
-    assert "instant directions know one prompt alone" in run.err
-    assert run("directions", "top", TARGET, "--bank", "instant").code == 2
+    assert run(*edit, "--preserve", "hat", "--out", "j.png").code == (2 if way == "gradient" else 0)
+    assert ("by gradient one prompt alone is known" in run.err) == (way == "gradient")
+    assert run("directions", "top", TARGET, "--bank", way).code == 2
 
 
 def test_finding_warns_of_words_and_preserves_what_is_named(run: Run, bank: Path) -> None:
@@ -254,3 +255,19 @@ def test_an_fs3_that_does_not_fit_is_refused(run: Run, fs3: Path) -> None:
     fs3.write_bytes(fs3.read_bytes()[:-10])
     assert run(*edit).code == 2
     assert "damaged .npy file" in run.err
+
+
+@pytest.mark.parametrize("way", ["instant", "gradient"])
+def test_a_direction_without_a_bank_measures_and_keeps_nothing(
+    run: Run, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new generator is edited at once: the map of 2,000 pictures is not asked for."""
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("the whole latent map was measured")
+
+    monkeypatch.setattr(Studio, "measure_latent_map", forbidden)
+    monkeypatch.setattr(Studio, "latent_map", property(forbidden))
+    edit = ("edit", TARGET, "--seed", "3", "--method", "direction", "--bank", way)
+    assert run(*edit, "--out", "i.png").code == 0, run.err
+    assert run("show", "i.png", "--replay").code == 0, run.err

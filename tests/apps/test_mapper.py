@@ -64,6 +64,38 @@ def test_pictures_can_be_learned_from(run: Run, picture: Path) -> None:
     assert "needs at least 2" in run.err
 
 
+def test_inversions_are_not_lost_with_a_command_that_was_stopped(
+    run: Run, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("faces").mkdir()
+    for i in range(4):
+        images.open_picture(picture).rotate(90 * i).save(Path("faces") / f"{i}.png")
+    train = ("mapper", "train", "m.safetensors", PROMPT, *SHORT, "--pictures", "faces")
+    inverted: list[int] = []
+    invert = Studio.open
+
+    def dies_at(last: int) -> None:
+        def counted(self: Studio, *arguments: Any) -> torch.Tensor:
+            if len(inverted) == last:
+                raise KeyboardInterrupt
+            inverted.append(1)
+            return invert(self, *arguments)
+
+        monkeypatch.setattr(Studio, "open", counted)
+
+    dies_at(2)
+    assert run(*train).code == 130
+    assert "m.safetensors.inversions" in files()
+    dies_at(-1)
+    assert run(*train).code == 0, run.err
+    assert len(inverted) == 4  # none of them twice
+    assert "m.safetensors.inversions" not in files()
+    stopped = Path("m.safetensors").read_bytes()
+    assert run(*train, "--force").code == 0, run.err
+    assert len(inverted) == 8  # what is finished leaves nothing behind
+    assert Path("m.safetensors").read_bytes() == stopped
+
+
 def test_a_training_that_was_stopped_goes_on(
     run: Run, mapper: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

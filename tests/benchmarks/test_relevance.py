@@ -24,7 +24,14 @@ def test_it_compares_the_ways(tiny_model: Path, tmp_path: Path) -> None:
     (model / "model.json").write_text(json.dumps(description))
     result = relevance.run(str(model), 1, tmp_path / "work", images=6, prompts=2)
     rows = {row["name"]: row for row in result["rows"]}
-    assert list(rows) == ["exact, all images", "exact, stopping", "gradient", "instant, a prompt"]
+    assert list(rows) == [
+        "exact, all images",
+        "exact, stopping",
+        "gradient",
+        "by samples",
+        "instant",
+        "gradient, a prompt",
+    ]
     whole = rows["exact, all images"]
     assert whole["images"] == 6 and whole["mean row cosine"] == pytest.approx(1)
     assert whole["rank correlation of R"] == pytest.approx(1)

@@ -14,14 +14,14 @@ from torch import Tensor
 from styleclip.editing.directions import DirectionConfig, channel_step
 from styleclip.editing.latent_map import LatentMap
 from styleclip.editing.relevance import (
-    InstantConfig,
+    PromptRelevanceConfig,
     Relevance,
     RelevanceConfig,
     Scan,
     _pictures,
-    instant_relevance,
     known,
     measure_relevance,
+    prompt_relevance,
     relevance_of_map,
     style_statistics,
 )
@@ -107,6 +107,26 @@ def test_a_scan_that_was_stopped_ends_in_the_same_numbers(generator: StyleGAN2) 
         assert torch.equal(resumed.images, whole.images)
 
 
+def test_a_measurement_by_gradient_that_was_stopped_ends_in_the_same_numbers(
+    generator: StyleGAN2,
+) -> None:
+    config = replace(CONFIG, method="gradient")
+    states: list[Scan] = []
+    whole = measure_relevance(
+        generator, Projection(), config, on_scan=lambda scan: states.append(copy.deepcopy(scan))
+    )
+    assert len(states) == 3
+    for done, state in enumerate(states, start=1):
+        again: list[Scan] = []
+        resumed = measure_relevance(
+            generator, Projection(), config, scan=state, on_scan=again.append
+        )
+        assert len(again) == 3 - done  # what was measured is not measured again
+        assert torch.equal(resumed.matrix, whole.matrix)
+        assert torch.equal(resumed.effect, whole.effect)
+        assert torch.equal(resumed.images, whole.images)
+
+
 def test_channels_whose_direction_is_known_take_no_more_images(generator: StyleGAN2) -> None:
     config = replace(CONFIG, images=40, group=4)
     whole = measure_relevance(generator, Projection(), config)
@@ -187,11 +207,11 @@ def test_small_moves_and_gradients_agree(generator: StyleGAN2) -> None:
     assert found.matrix[~conv].eq(0).all()
 
 
-def test_an_instant_answer_is_the_gradient_s_for_its_prompt(generator: StyleGAN2) -> None:
+def test_one_prompt_s_answer_is_the_gradient_s(generator: StyleGAN2) -> None:
     """With many probes the estimated lengths are the true ones; with few they are near."""
-    config = InstantConfig(images=12, probes=400, samples=300, resolution="full")
+    config = PromptRelevanceConfig(images=12, probes=400, samples=300, resolution="full")
     direction = F.normalize(torch.randn(7, generator=torch.Generator().manual_seed(9)), dim=0)
-    found = instant_relevance(generator, Projection(), direction, config)
+    found = prompt_relevance(generator, Projection(), direction, config)
     by_gradient = measure_relevance(
         generator, Projection(), replace(CONFIG, method="gradient", images=12, components=7)
     )
@@ -200,7 +220,7 @@ def test_an_instant_answer_is_the_gradient_s_for_its_prompt(generator: StyleGAN2
     torch.testing.assert_close(response[conv], wanted[conv], rtol=0, atol=0.1)
     assert torch.corrcoef(torch.stack([response[conv], wanted[conv]]))[0, 1] > 0.995
     assert response[~conv].eq(0).all() and response.abs().max() <= 1
-    few = instant_relevance(generator, Projection(), direction, replace(config, probes=6))
+    few = prompt_relevance(generator, Projection(), direction, replace(config, probes=6))
     pair = torch.stack([(few.matrix @ direction)[conv], wanted[conv]])
     assert torch.corrcoef(pair)[0, 1] > 0.85
     # nothing is said of what lies across the prompt

@@ -50,7 +50,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-OWN, INSTANT = "own", "instant"  # in place of a bank's file
+OWN = "own"  # in place of a bank's file, as are the two ways of `ways_of`
 SWEEP_USAGE = "give a picture and a prompt, as in styleclip directions sweep me.png 'grey hair'"
 Method = Literal["exact", "gradient", "samples"]
 BankFile = Annotated[
@@ -59,7 +59,8 @@ BankFile = Annotated[
         "--bank",
         metavar="FILE",
         help="A bank that 'measure' wrote, or an official fs3.npy; 'own' for the model's; "
-        "'instant' to look at this prompt alone; by samples if absent.",
+        "'instant' for the quickest look, 'gradient' for this prompt's alone; by samples if "
+        "absent.",
     ),
 ]
 
@@ -268,7 +269,7 @@ def top(
         bank = Path(OWN)  # here the question is what each channel does by itself
     ways = ways_of(studio, bank)
     if isinstance(ways, str):
-        raise ArgumentError("an instant look knows one prompt alone: give a bank's file, or 'own'")
+        raise ArgumentError(f"'top' reads a bank, not {ways!r}: give its file, or 'own'")
     if ways is None:
         measure_map(studio)
     relevance = studio.relevance if ways is None else ways
@@ -313,12 +314,17 @@ def directions_of(
 
 
 def ways_of(studio: Studio, bank: Path | None) -> Ways | None:
-    """The bank of a file, "own" the model's, "instant"; None, by samples, if there is no word."""
+    """The bank of a file, "own" the model's, "instant", "gradient"; None, by samples, if absent."""
     if bank is None:
         return None
-    if str(bank) == INSTANT:
-        return "instant"
-    return studio.bank if str(bank) == OWN else studio.load_bank(bank)
+    match str(bank):
+        case "instant":
+            return "instant"
+        case "gradient":
+            return "gradient"
+        case "own":
+            return studio.bank
+    return studio.load_bank(bank)
 
 
 def numbers(text: str, option: str) -> list[float]:

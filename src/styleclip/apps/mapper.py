@@ -179,7 +179,7 @@ def train(
     if config.needs_latent_map:
         measure_map(studio)
         latent_map = studio.latent_map
-    partial = out.with_name(out.name + ".partial")
+    partial, inverted = (out.with_name(out.name + end) for end in (".partial", ".inversions"))
     watch.lap("load")
 
     with progress() as bar:
@@ -191,7 +191,7 @@ def train(
             learned = studio.samples(source["samples"], seed, source["psi"])
         else:
             source = {"pictures": len(files)}
-            learned = _inverted(studio, files, bar("inverting"))
+            learned = _inverted(studio, files, inverted, save_every, bar("inverting"))
         watch.lap("latents")
         settings = {
             **studio.hashes("generator", "clip"), **vars(config), **source,
@@ -212,7 +212,8 @@ def train(
             )  # fmt: skip
     trained = 0 if diary.state is None else diary.state.step
     studio.save_mapper(out, mapper, pairs, {**vars(config), **source, "trained": trained})
-    partial.unlink(missing_ok=True)
+    for unfinished in (partial, inverted):
+        unfinished.unlink(missing_ok=True)
     watch.lap("train")
     lines = [f"trained {trained} steps for {len(pairs)} prompts", f"wrote {out}"]
     result = {"out": str(out), "prompts": len(pairs), "steps": trained, "seconds": watch.seconds}
@@ -389,15 +390,32 @@ def _fitting(studio: Studio, latents: Tensor, file: Path | None) -> Tensor:
     return latents.to(studio.device)
 
 
-def _inverted(studio: Studio, files: Sequence[Path], bar: OnStep) -> Tensor:
-    """The w_plus [N,L,D] of pictures; all are read before the first is inverted."""
+def _inverted(
+    studio: Studio, files: Sequence[Path], kept: Path, save_every: float, bar: OnStep
+) -> Tensor:
+    """The w_plus [N,L,D] of pictures; all are read before the first is inverted.
+
+    ``kept`` holds those of a command that was stopped, by what is in the files; new ones join them
+    every so many seconds.
+    """
     import torch
 
-    found = []
-    for done, picture in enumerate([studio.square(path) for path in files], start=1):
-        found.append(studio.open(picture))
+    from styleclip.checkpoints import file_hash, load_inversions, save_inversions
+
+    squares = [studio.square(path) for path in files]
+    names = [file_hash(path) for path in files]
+    made_by = studio.hashes("generator", *(("encoder",) if studio.encoder else ()))
+    found = load_inversions(kept, made_by)
+    saved = time.monotonic()
+    for done, (name, picture) in enumerate(zip(names, squares, strict=True), start=1):
+        if name not in found:
+            found[name] = studio.open(picture).cpu()
+            if time.monotonic() - saved >= save_every:
+                save_inversions(kept, found, made_by)
+                saved = time.monotonic()
         bar(done, len(files), {})
-    return torch.cat(found)
+    save_inversions(kept, found, made_by)
+    return torch.cat([found[name] for name in names]).to(studio.device)
 
 
 def _config(

@@ -167,6 +167,10 @@ def edit_with(
     watch.lap("load")
     if how.needs_latent_map:
         measure_map(studio, watch)
+    if how.needs_quick_map:
+        with progress() as bar:
+            studio.measure_quick_map(bar("a quick look at what CLIP sees"))
+        watch.lap("measure")
 
     def find(studio: Studio, i: int, w_plus: Tensor, on_step: OnStep) -> Edit:
         from styleclip.studio import PromptWarning

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from styleclip.checkpoints.arrays import (
+        load_inversions,
         load_latents,
+        save_inversions,
     )
     from styleclip.checkpoints.banks import (
         Bank,
@@ -80,7 +82,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "styleclip.checkpoints.arrays": ("load_latents",),
+    "styleclip.checkpoints.arrays": ("load_inversions", "load_latents", "save_inversions"),
     "styleclip.checkpoints.banks": (
         "Bank",
         "check_bank",
@@ -153,6 +155,7 @@ __all__ = [
     "load_generator",
     "load_identity",
     "load_image_encoder",
+    "load_inversions",
     "load_latent_map",
     "load_latents",
     "load_mapper",
@@ -167,6 +170,7 @@ __all__ = [
     "save_bank",
     "save_edit",
     "save_generator",
+    "save_inversions",
     "save_latent_map",
     "save_mapper",
     "save_network",

@@ -5,7 +5,7 @@
   relevance_c = normalise(mean over images i of u_ic)                              [S,E]
   samples    relevance_c ~ C_se C_ee^-1 / sd_c: how far c usually is when e is (`latent_map`), all
              channels together, where the first two move each by itself
-  instant    for one prompt d: <relevance_c, d> by gradient, with random probes for its lengths
+  a prompt   for one d alone: <relevance_c, d> by gradient, with random probes for the lengths
 Exact moves leave every other channel as image i has it, and a channel needs no further images once
 its mean is known tightly enough. Measured once per generator and CLIP.
 """
@@ -29,7 +29,7 @@ from styleclip.editing.latent_map import (
     enough_resolution,
     measure_latent_map,
 )
-from styleclip.editing.slopes import embedding_slopes, instant_response, principal_directions
+from styleclip.editing.slopes import embedding_slopes, principal_directions, prompt_response
 from styleclip.errors import ArgumentError
 from styleclip.generators import Generator, Prefix
 from styleclip.latents import StyleLayer
@@ -70,8 +70,8 @@ class RelevanceConfig:
 
 
 @dataclass(frozen=True)
-class InstantConfig:
-    """What a prompt costs where nothing was measured: seconds."""
+class PromptRelevanceConfig:
+    """What one prompt costs by gradient where nothing was measured: seconds."""
 
     images: int = 32
     probes: int = 6  # random directions beside the prompt's
@@ -104,10 +104,10 @@ class Relevance:
 
 @dataclass(eq=False)
 class Scan:
-    """How far an exact measurement is: all that a kill must not lose.
+    """How far a measurement is: all that a kill must not lose.
 
-    ``change`` [S,E]: sum of u_ic; ``length`` [S]: sum of |e(+) - e(-)|; ``images`` [S]: their
-    number; ``chunks``: pieces of work that are done.
+    ``change`` [S,E]: sum of u_ic (by gradient [S,K], in the principal directions); ``length`` [S]:
+    sum of |e(+) - e(-)| (of slopes); ``images`` [S]: their number; ``chunks``: pieces done.
     """
 
     change: Tensor
@@ -152,8 +152,9 @@ def measure_relevance(
 ) -> Relevance:
     """The relevance of every channel that is not toRGB.
 
-    ``on_scan`` is called after every piece of an exact measurement with the state of the work;
-    given back as ``scan``, the same config goes on from there and ends in the same numbers.
+    ``on_scan`` is called after every piece of an exact measurement, or one by gradient, with the
+    state of the work; given back as ``scan``, the same config goes on from there and ends in the
+    same numbers.
     """
     mean, std = style_statistics(
         generator, config.samples, config.seed, config.truncation, config.cutoff
@@ -163,8 +164,14 @@ def measure_relevance(
         found = measure_latent_map(generator, embedder, LatentMapConfig(seed=config.seed), on_step)
         return relevance_of_map(generator, found, mean, std, config)
     if config.method == "gradient":
-        return _by_gradient(generator, embedder, styles, mean, std, config, on_step)
-    scan = scan or _nothing_known(generator, embedder, styles[:1], config)
+        return _by_gradient(
+            generator, embedder, styles, mean, std, config, scan, on_step, on_scan
+        )  # fmt: skip
+    if scan is None:
+        resolution = _resolution(generator, embedder, config)
+        with torch.no_grad():
+            image = generator.synthesis(styles[:1], resolution=resolution)
+            scan = _nothing_known(len(mean), embedder.embed_images(image).shape[1])
     _scan(generator, embedder, styles, mean, std, config, scan, on_step, on_scan)
     return Relevance(
         F.normalize(scan.change, dim=1).float(), mean, std,
@@ -194,11 +201,11 @@ def relevance_of_map(
     )  # fmt: skip
 
 
-def instant_relevance(
+def prompt_relevance(
     generator: Generator,
     embedder: Embedder,
     direction: Tensor,
-    config: InstantConfig = InstantConfig(),
+    config: PromptRelevanceConfig = PromptRelevanceConfig(),
 ) -> Relevance:
     """The relevance to one unit ``direction`` [E] and to nothing else, with no measuring before.
 
@@ -211,14 +218,14 @@ def instant_relevance(
     )  # fmt: skip
     resolution = _resolution(generator, embedder, usual)
     styles = _pictures(generator, usual)
-    response = instant_response(
+    response = prompt_response(
         generator, embedder, styles, direction, config.probes, config.seed, resolution
     )
     columns = _measurable(generator, resolution, usual).to(mean)
     return Relevance(
         ((response * columns)[:, None] * direction.cpu()).float(), mean, std,
         torch.zeros_like(mean),
-        (columns * config.images).long(), {**asdict(config), "method": "instant"},
+        (columns * config.images).long(), {**asdict(config), "method": "prompt"},
     )  # fmt: skip
 
 
@@ -317,7 +324,9 @@ def _by_gradient(
     mean: Tensor,
     std: Tensor,
     config: RelevanceConfig,
+    scan: Scan | None,
     on_step: OnStep | None,
+    on_scan: Callable[[Scan], None] | None,
 ) -> Relevance:
     """A backward pass for every picture and principal direction of the embeddings."""
     resolution = _resolution(generator, embedder, config)
@@ -329,19 +338,25 @@ def _by_gradient(
             ]
         )
     basis = principal_directions(embeddings, config.components)  # [K,E]
-    change = torch.zeros(len(mean), len(basis), dtype=basis.dtype)
-    length = torch.zeros_like(mean)
-    for done, part in enumerate(styles.split(config.group), start=1):
+    scan = scan or _nothing_known(len(mean), len(basis))
+    for number, part in enumerate(styles.split(config.group)):
+        if number < scan.chunks:
+            continue
         jacobian = embedding_slopes(generator, embedder, part, basis, resolution).cpu()  # [K,N,S]
-        change += F.normalize(jacobian, dim=0).sum(dim=1).t()
-        length += jacobian.norm(dim=0).sum(dim=0)
+        scan.change += F.normalize(jacobian, dim=0).sum(dim=1).t()
+        scan.length += jacobian.norm(dim=0).sum(dim=0)
+        scan.images += len(part)
+        scan.chunks = number + 1
+        if on_scan is not None:
+            on_scan(scan)
         if on_step is not None:
-            on_step(min(done * config.group, len(styles)), len(styles), {})
-    columns = _measurable(generator, resolution, config).to(mean)
+            on_step(int(scan.images[0]), len(styles), {})
+    columns = _measurable(generator, resolution, config)
+    mean_length = (scan.length / len(styles)).to(std)
     return Relevance(
-        F.normalize(change @ basis.cpu(), dim=1).float() * columns[:, None], mean, std,
-        2 * config.sigma * std * length / len(styles) * columns,
-        (columns * len(styles)).long(), asdict(config),
+        F.normalize(scan.change @ basis.cpu().double(), dim=1).float() * columns[:, None],
+        mean, std, 2 * config.sigma * std * mean_length * columns, scan.images * columns,
+        asdict(config),
     )  # fmt: skip
 
 
@@ -353,18 +368,12 @@ def _pictures(generator: Generator, config: RelevanceConfig) -> Tensor:
         return generator.affine(generator.truncate(w, config.truncation, config.cutoff))
 
 
-@torch.no_grad()
-def _nothing_known(
-    generator: Generator, embedder: Embedder, style: Tensor, config: RelevanceConfig
-) -> Scan:
-    resolution = _resolution(generator, embedder, config)
-    width = embedder.embed_images(generator.synthesis(style, resolution=resolution)).shape[1]
+def _nothing_known(channels: int, width: int) -> Scan:
     double = torch.float64
-    size = style.shape[1]
     return Scan(
-        torch.zeros(size, width, dtype=double),
-        torch.zeros(size, dtype=double),
-        torch.zeros(size, dtype=torch.int64),
+        torch.zeros(channels, width, dtype=double),
+        torch.zeros(channels, dtype=double),
+        torch.zeros(channels, dtype=torch.int64),
     )
 
 

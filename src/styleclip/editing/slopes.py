@@ -1,7 +1,7 @@
 """How fast a picture's embedding turns with every style channel: gradients of CLIP through G.
 
 J_ic = de(s_i) / ds_c                        [E], of which a backward pass gives one component
-instant: u_ic = J_ic / |J_ic|,  R_c = <m_c, d> / |m_c|,  m_c = mean_i u_ic
+prompt:  u_ic = J_ic / |J_ic|,  R_c = <m_c, d> / |m_c|,  m_c = mean_i u_ic
          |x|^2 ~ <x, d>^2 + (E-1)/P sum_p <x, r_p>^2       P random unit r_p, orthogonal to d
 """
 
@@ -37,7 +37,7 @@ def principal_directions(embeddings: Tensor, components: int) -> Tensor:
     return found
 
 
-def instant_response(
+def prompt_response(
     generator: Generator,
     embedder: Embedder,
     styles: Tensor,
@@ -54,7 +54,7 @@ def instant_response(
     slopes = torch.cat(
         [
             embedding_slopes(generator, embedder, part, directions, resolution)
-            for part in styles.split(chunk_size(resolution))
+            for part in styles.split(min(16, chunk_size(resolution)))
         ],
         dim=1,
     ).cpu()  # [1 + P,N,S]

@@ -3,7 +3,8 @@
 nothing      the inversion as it is                ceiling   the truth redrawn, inverted
 optimization, mapper, direction    ours, with one setting for all prompts and pictures
 mapper-single                      a mapper trained for each prompt
-direction-exact, -instant          by the measured bank; by gradients, for the prompt alone
+direction-exact                    by the measured bank, channel by channel
+direction-instant, -gradient       nothing measured before: by few samples; by the gradient
 ...-paper                          the official settings, on the same networks
 """
 
@@ -46,14 +47,14 @@ from styleclip.checkpoints.registry import (
 from styleclip.clip.embedder import ClipEmbedder
 from styleclip.editing.directions import DirectionConfig, find_direction, prompt_direction
 from styleclip.editing.edit import Edit
-from styleclip.editing.latent_map import LatentMap, measure_latent_map
+from styleclip.editing.latent_map import LatentMap, LatentMapConfig, measure_latent_map
 from styleclip.editing.mapper_training import TrainingConfig, train_mapper
 from styleclip.editing.optimization import OptimizationConfig, optimize
 from styleclip.editing.relevance import (
-    InstantConfig,
+    PromptRelevanceConfig,
     Relevance,
     RelevanceConfig,
-    instant_relevance,
+    prompt_relevance,
     relevance_of_map,
     style_statistics,
 )
@@ -71,7 +72,8 @@ from styleclip.portraits.world import PortraitsWorld
 
 METHODS = (
     "nothing", "ceiling",
-    "optimization", "mapper", "mapper-single", "direction", "direction-exact", "direction-instant",
+    "optimization", "mapper", "mapper-single", "direction", "direction-exact",
+    "direction-instant", "direction-gradient",
     "optimization-paper", "mapper-paper", "direction-paper",
 )  # fmt: skip
 Find = Callable[[list[int], JudgedPrompt], Edit]
@@ -146,8 +148,10 @@ def method_row(
         return trained_row(name, parts, pictures, latent_map, TrainingConfig())
     if name == "mapper":
         return text_mapper_row(name, parts, pictures)
+    if name == "direction-gradient":
+        return gradient_row(name, parts, pictures)
     if name == "direction-instant":
-        return instant_row(name, parts, pictures, latent_map, preparation)
+        latent_map, preparation = quick_map(parts)
     return direction_row(name, parts, pictures, latent_map, preparation)
 
 
@@ -159,7 +163,8 @@ def presets() -> dict[str, dict[str, Any]]:
         "optimization-paper": OptimizationConfig.paper(),
         "direction": DirectionConfig(),
         "direction-paper": DirectionConfig.paper(),
-        "direction-instant": InstantConfig(),
+        "direction-instant": LatentMapConfig.quick(),
+        "direction-gradient": PromptRelevanceConfig(),
         "mapper-single": TrainingConfig(),
         "mapper-paper": paper_training(),
         "strength": StrengthConfig(),
@@ -177,6 +182,13 @@ def prepared_map(parts: Parts) -> tuple[LatentMap, float]:
         found = load_latent_map(path).to(parts.device)
     else:
         found = measure_latent_map(parts.generator, parts.embedder)
+    return found, time.perf_counter() - started
+
+
+def quick_map(parts: Parts) -> tuple[LatentMap, float]:
+    """A latent map of few samples, which any model has in seconds, and how many."""
+    started = time.perf_counter()
+    found = measure_latent_map(parts.generator, parts.embedder, LatentMapConfig.quick())
     return found, time.perf_counter() - started
 
 
@@ -245,14 +257,14 @@ def trained_row(
 def direction_row(
     name: str, parts: Parts, pictures: Pictures, latent_map: LatentMap, preparation: float
 ) -> Row | None:
-    """By samples, or by the model's exact bank; None where that is missing.
+    """By the samples of ``latent_map``, or by the model's exact bank; None where that is missing.
 
     Each picture's own strength, but for the official settings, where beta and alpha are fixed.
     """
     generator, embedder = parts.generator, parts.embedder
     started = time.perf_counter()
     relevance: Relevance
-    if name == "direction":
+    if name in ("direction", "direction-instant"):
         measured = RelevanceConfig()
         mean, std = style_statistics(
             generator, measured.samples, measured.seed, measured.truncation
@@ -277,16 +289,15 @@ def direction_row(
     return Row(name, find, preparation)
 
 
-def instant_row(
-    name: str, parts: Parts, pictures: Pictures, latent_map: LatentMap, preparation: float
-) -> Row:
+def gradient_row(name: str, parts: Parts, pictures: Pictures) -> Row:
     """By gradients for the prompt alone, measured before its edits."""
     generator, embedder = parts.generator, parts.embedder
+    latent_map, preparation = quick_map(parts)  # for the strength
     found: dict[str, Edit] = {}
 
     def prepare(judged: JudgedPrompt) -> None:
         direction = prompt_direction(embedder, judged.prompt)
-        relevance = instant_relevance(generator, embedder, direction)
+        relevance = prompt_relevance(generator, embedder, direction)
         found[str(judged.prompt)] = find_direction(relevance, embedder, judged.prompt)
 
     def find(index: list[int], judged: JudgedPrompt) -> Edit:
