@@ -21,16 +21,18 @@ from styleclip.checkpoints import (
     save_bank,
     save_edit,
     save_generator,
+    save_inversions,
     save_latent_map,
     save_mapper,
     save_network,
+    save_scan,
     save_tuning,
 )
 from styleclip.checkpoints.loaders import ARCFACE_KIND
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import LatentMap
 from styleclip.editing.mapper import Mapper, MapperConfig
-from styleclip.editing.relevance import Relevance
+from styleclip.editing.relevance import Relevance, Scan
 from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
 from styleclip.faces.reader import Reader, ReaderConfig
@@ -188,8 +190,13 @@ def write_native(kind: str, folder: Path) -> Path:
         save_bank(
             path, Relevance(torch.ones(9, 4), ones, ones, ones, ones.long(), {}), *hashes.values()
         )
+    elif kind == "scan":
+        state = Scan(torch.ones(9, 4), torch.ones(9), torch.ones(9, dtype=torch.int64), 1)
+        save_scan(path, state, {"seed": 0})
+    elif kind == "inversions":
+        save_inversions(path, {"ab": torch.ones(1, 8, 4)}, hashes)
     return path
 
 
 NATIVE = ("stylegan2", "encoder", "identity", "reader", ARCFACE_KIND, "latent-map", "mapper",
-          "text-mapper", "edit", "tuning", "directions")  # fmt: skip
+          "text-mapper", "edit", "tuning", "directions", "scan", "inversions")  # fmt: skip

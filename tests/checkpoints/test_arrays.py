@@ -158,7 +158,7 @@ def test_truncated_anywhere_it_is_refused(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is not there"):
+    with pytest.raises(CheckpointError, match="there is no file"):
         read_array(tmp_path / "x.npy")
     with pytest.raises(CheckpointError, match="is a folder"):
         read_array(tmp_path)

@@ -118,6 +118,7 @@ NATIVE = {
         ("tuning", "a tuning of a generator", "load_tuning"),
         ("directions", "a bank of global directions", "load_bank"),
         ("scan", "a measurement under way", "load_scan"),
+        ("inversions", "inversions of pictures under way", "load_inversions"),
     )
 }
 

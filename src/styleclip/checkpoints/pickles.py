@@ -1,4 +1,4 @@
-"""Plain pickles, and .npy files, read without running them.
+"""Plain pickles, torch files of anything, and .npy files, read without running them.
 
   read_plain(path) -> numpy arrays, tensors, containers, numbers and text
 As the official StyleCLIP files are (``S_mean_std`` and others). The bytes go through a machine that
@@ -14,17 +14,19 @@ from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
+from styleclip.checkpoints.archives import stream_tree, zip_tree
 from styleclip.checkpoints.finished import Finished, guarded, opened
-from styleclip.checkpoints.pickle_machine import Blob, Global, Record, Source, parse
-from styleclip.checkpoints.stored import CALLS, StoredArray, StoredType, array_type, sizes_of
+from styleclip.checkpoints.pickle_machine import Blob, Global, Record, Source
+from styleclip.checkpoints.stored import StoredArray, StoredType, array_type, sizes_of
 
 __all__ = ["Global", "Record", "read_plain"]
 
+NPY = b"\x93NUMPY"  # how numpy's files begin
 LONGEST_HEADER = 10_000  # of .npy, numpy's own bound
 
 
 def read_plain(path: str | Path) -> Any:
-    """A plain pickle, or a ``.npy`` file: numpy arrays, tensors, containers, numbers and text.
+    """A plain pickle, a torch or a ``.npy`` file: arrays, tensors, containers, numbers and text.
 
     Any protocol, of Python 2 too (its strings become text, as Latin-1). Arrays are fresh and
     writable; arrays of Python objects or with fields are refused. What names any other class is a
@@ -33,9 +35,12 @@ def read_plain(path: str | Path) -> Any:
     """
     path = Path(path)
     with opened(path) as (stream, size), guarded(path, "pickle"):
-        if stream.read(6) == b"\x93NUMPY":
+        head = stream.read(len(NPY))
+        if head == NPY:
             return _npy(stream, size)
-        return Finished(size).value(parse(Source(stream, 0, size), CALLS))
+        source = Source(stream, 0, size)
+        zipped = head.startswith(b"PK\x03\x04")
+        return Finished(size).value(zip_tree(source) if zipped else stream_tree(source))
 
 
 def _npy(stream: BinaryIO, size: int) -> npt.NDArray[Any]:
