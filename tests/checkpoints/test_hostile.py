@@ -15,7 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from styleclip.checkpoints import load_clip, load_generator, load_mapper, read_weights
+from styleclip.checkpoints import (
+    load_clip,
+    load_encoder,
+    load_generator,
+    load_identity,
+    load_mapper,
+    read_weights,
+)
+from styleclip.checkpoints.arrays import read_array
+from styleclip.checkpoints.inspection import inspect
 from styleclip.checkpoints.pickles import read_plain
 from styleclip.errors import CheckpointError
 from tests.checkpoints import hostile
@@ -51,8 +60,8 @@ def refused(read: Callable[[Path], Any], file: Path) -> str:
 def test_a_hostile_file_is_refused_in_one_sentence(name: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(CORPUS[name])
-    refused(read_weights, file)
-    refused(load_generator, file)
+    for read in (read_weights, load_generator, inspect, read_array):
+        refused(read, file)
     if name.startswith("npy"):
         refused(read_plain, file)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file"]
@@ -64,7 +73,7 @@ def test_what_is_unknown_stays_inert(name: str, tmp_path: Path, canary: Path) ->
     file.write_bytes(INERT[name])
     read_weights(file)
     read_plain(file)
-    for load in (load_generator, load_clip, load_mapper):
+    for load in (load_generator, load_clip, load_mapper, load_encoder, load_identity, inspect):
         refused(load, file)
     assert not canary.exists()
 

@@ -36,11 +36,22 @@ class Failed(Exception):  # noqa: N818  # it is what the fuzzer finds, not an er
 
 def check(content: bytes, file: Path) -> int:
     """Read ``content`` with every reader; returns how many could. Raises ``Failed``."""
-    from styleclip.checkpoints import load_generator, read_weights
+    from styleclip.checkpoints import (
+        load_encoder,
+        load_generator,
+        load_identity,
+        load_latents,
+        load_mapper,
+        read_weights,
+    )
+    from styleclip.checkpoints.inspection import inspect
     from styleclip.checkpoints.pickles import read_plain
     from styleclip.errors import CheckpointError
 
-    readers: tuple[Callable[[Path], Any], ...] = (read_weights, read_plain, load_generator)
+    readers: tuple[Callable[[Path], Any], ...] = (
+        read_weights, read_plain, load_generator, load_encoder, load_identity, load_mapper,
+        load_latents, inspect,
+    )  # fmt: skip
     file.write_bytes(content)
     found = 0
     for read in readers:
