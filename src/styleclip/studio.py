@@ -41,12 +41,14 @@ from styleclip.checkpoints import (
     load_latent_map,
     load_mapper,
     load_tuning,
+    load_unfinished,
     read_model,
     save_bank,
     save_edit,
     save_latent_map,
     save_mapper,
     save_tuning,
+    save_unfinished,
     tensors_hash,
 )
 from styleclip.checkpoints.registry import (
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
 Ways = Relevance | Literal["instant", "gradient"]  # how a direction knows what channels do
 Part = Literal["generator", "tuning", "clip", "encoder", "latent map"]
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
+SEEN = "latent-map-seen"  # what a latent map that is being measured rests on so far
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
 FILLERS = frozenset(
     (
@@ -186,10 +189,28 @@ class Studio:
         """Whether it is there already: the model's own, or measured."""
         return "latent_map" in vars(self) or self.model.find(LATENT_MAP) is not None
 
-    def measure_latent_map(self, on_step: OnStep | None = None) -> LatentMap:
-        """From 2,000 samples that CLIP looks at; from now on the ``latent_map`` of this studio."""
-        self.latent_map = measure_latent_map(self.generator, self.embedder, on_step=on_step)
-        return self.latent_map
+    def measure_latent_map(
+        self, on_step: OnStep | None = None, unfinished: str | Path | None = None
+    ) -> LatentMap:
+        """From 2,000 samples that CLIP looks at; from now on the ``latent_map`` of this studio.
+
+        With a file for what is ``unfinished``, a measurement that is stopped goes on from there.
+        """
+        if unfinished is None:
+            found = measure_latent_map(self.generator, self.embedder, on_step=on_step)
+        else:
+            hashes = self.hashes("generator", "clip")
+
+            def keep(seen: Tensor) -> None:
+                save_unfinished(unfinished, SEEN, {"embeddings": seen}, hashes)
+
+            seen = load_unfinished(unfinished, SEEN, hashes).get("embeddings")
+            found = measure_latent_map(
+                self.generator, self.embedder, on_step=on_step, seen=seen, on_seen=keep
+            )
+            Path(unfinished).unlink(missing_ok=True)
+        self.latent_map = found
+        return found
 
     def keep_latent_map(self) -> Path:
         """Write it into the model's folder, where it is found next time. ``CheckpointError``."""

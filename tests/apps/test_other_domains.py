@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from styleclip import images
-from styleclip.checkpoints import load_latent_map, save_network
-from styleclip.editing import latent_map
-from styleclip.editing.latent_map import LatentMapConfig
+from styleclip.checkpoints import load_clip, load_generator, load_latent_map, save_network
+from styleclip.clip.embedder import ClipEmbedder
+from styleclip.editing.latent_map import LatentMapConfig, measure_latent_map
 from styleclip.editing.optimization import OptimizationConfig
 from styleclip.editing.strength import StrengthConfig
 from styleclip.errors import CheckpointError
@@ -22,6 +24,7 @@ from styleclip.studio import Studio
 from tests.apps.running import PROMPT, Run, files
 from tests.reference.networks import save_dino
 
+FEW = LatentMapConfig(samples=40, chunk=10)
 MEASURED = "brings no map from CLIP to its latents"
 
 
@@ -42,7 +45,7 @@ def run_bare(run: Run, bare: Path) -> Run:
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        latent_map.measure_latent_map, "__defaults__", (LatentMapConfig(samples=40), None)
+        "styleclip.studio.measure_latent_map", partial(measure_latent_map, config=FEW)
     )
 
 
@@ -61,6 +64,34 @@ def test_three_methods_without_an_encoder(run_bare: Run, bare: Path, picture: Pa
     assert run_bare.code == 0, run_bare.err
     for name in ("a.png", "b.png", "c.png"):
         assert run_bare("show", name, "--replay").code == 0, run_bare.err
+
+
+def test_a_measurement_that_was_stopped_goes_on(
+    run_bare: Run, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    embed = ClipEmbedder.embed_images
+
+    def dies_after(pictures: int) -> None:
+        def counted(self: ClipEmbedder, images: Tensor) -> Tensor:
+            if len(images) == 10:
+                if len(seen) == pictures:
+                    raise KeyboardInterrupt
+                seen.append(10)
+            return embed(self, images)
+
+        monkeypatch.setattr(ClipEmbedder, "embed_images", counted)
+
+    edit = ("edit", "--seed", "1", PROMPT, "--steps", "1", "--force", "--out", "a.png")
+    dies_after(2)
+    assert run_bare(*edit).code == 130, (run_bare.err, seen)
+    assert "latent_map.safetensors.partial" in files(str(bare))
+    dies_after(-1)
+    assert run_bare(*edit).code == 0, run_bare.err
+    assert len(seen) == 4  # of forty samples none twice
+    assert "latent_map.safetensors.partial" not in files(str(bare))
+    at_once = measure_latent_map(load_generator(bare), load_clip(bare), FEW)
+    assert torch.equal(load_latent_map(bare).matrix, at_once.matrix)
 
 
 def test_a_folder_that_cannot_be_written(run_bare: Run, monkeypatch: pytest.MonkeyPatch) -> None:

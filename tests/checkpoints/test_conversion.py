@@ -144,7 +144,7 @@ def test_ours_is_refused_and_halved_where_it_may_be(kind: str, tmp_path: Path) -
     target = tmp_path / "half.safetensors"
     with pytest.raises(ArgumentError, match="in the format that is used here: there is nothing"):
         convert(path, target)
-    if kind in ("latent-map", "edit", "tuning", "directions", "scan", "inversions"):
+    if kind in ("latent-map", "edit", "tuning", "directions", "scan", *samples.UNFINISHED):
         with pytest.raises(ArgumentError, match="whose numbers are needed as they are"):
             convert(path, target, ConvertConfig(half=True))
         assert not target.exists()

@@ -400,21 +400,21 @@ def _inverted(
     """
     import torch
 
-    from styleclip.checkpoints import file_hash, load_inversions, save_inversions
+    from styleclip.checkpoints import file_hash, load_unfinished, save_unfinished
 
     squares = [studio.square(path) for path in files]
     names = [file_hash(path) for path in files]
     made_by = studio.hashes("generator", *(("encoder",) if studio.encoder else ()))
-    found = load_inversions(kept, made_by)
+    found = load_unfinished(kept, "inversions", made_by)
     saved = time.monotonic()
     for done, (name, picture) in enumerate(zip(names, squares, strict=True), start=1):
         if name not in found:
             found[name] = studio.open(picture).cpu()
             if time.monotonic() - saved >= save_every:
-                save_inversions(kept, found, made_by)
+                save_unfinished(kept, "inversions", found, made_by)
                 saved = time.monotonic()
         bar(done, len(files), {})
-    save_inversions(kept, found, made_by)
+    save_unfinished(kept, "inversions", found, made_by)
     return torch.cat([found[name] for name in names]).to(studio.device)
 
 

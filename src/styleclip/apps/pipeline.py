@@ -9,6 +9,7 @@ for each face that is edited, and the whole of it is written.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from styleclip.apps.console import OnStep, Stopwatch, answer, complain, progress
 from styleclip.apps.outputs import Outputs, make_folder, plan_outputs, save_picture
 from styleclip.apps.photos import Photo, PhotoWish, open_photo
+from styleclip.checkpoints.registry import LATENT_MAP
 from styleclip.errors import (
     ArgumentError,
     CheckpointError,
@@ -188,8 +190,11 @@ def measure_map(studio: Studio, watch: Stopwatch | None = None) -> None:
         return
     watch = Stopwatch() if watch is None else watch
     name = studio.model.name
+    folder = studio.model.folder
+    unfinished = folder / f"{LATENT_MAP}.partial" if os.access(folder, os.W_OK) else None
     with progress() as bar:
-        studio.measure_latent_map(bar(f"measuring what CLIP sees in pictures of {name}"))
+        title = f"measuring what CLIP sees in pictures of {name}"
+        studio.measure_latent_map(bar(title), unfinished)
     watch.lap("measure")
     try:
         kept = f"it is kept in {studio.keep_latent_map()}"

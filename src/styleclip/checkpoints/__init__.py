@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from styleclip.checkpoints.arrays import (
-        load_inversions,
         load_latents,
-        save_inversions,
     )
     from styleclip.checkpoints.banks import (
         Bank,
@@ -66,8 +64,10 @@ if TYPE_CHECKING:
         save_training,
     )
     from styleclip.checkpoints.native import (
+        load_unfinished,
         read_network,
         save_network,
+        save_unfinished,
     )
     from styleclip.checkpoints.registry import (
         Model,
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "styleclip.checkpoints.arrays": ("load_inversions", "load_latents", "save_inversions"),
+    "styleclip.checkpoints.arrays": ("load_latents",),
     "styleclip.checkpoints.banks": (
         "Bank",
         "check_bank",
@@ -121,8 +121,10 @@ _HOMES = {
         "save_training",
     ),
     "styleclip.checkpoints.native": (
+        "load_unfinished",
         "read_network",
         "save_network",
+        "save_unfinished",
     ),
     "styleclip.checkpoints.registry": (
         "Model",
@@ -155,7 +157,6 @@ __all__ = [
     "load_generator",
     "load_identity",
     "load_image_encoder",
-    "load_inversions",
     "load_latent_map",
     "load_latents",
     "load_mapper",
@@ -163,6 +164,7 @@ __all__ = [
     "load_scan",
     "load_training",
     "load_tuning",
+    "load_unfinished",
     "read_model",
     "read_network",
     "read_weights",
@@ -170,13 +172,13 @@ __all__ = [
     "save_bank",
     "save_edit",
     "save_generator",
-    "save_inversions",
     "save_latent_map",
     "save_mapper",
     "save_network",
     "save_scan",
     "save_training",
     "save_tuning",
+    "save_unfinished",
     "tensors_hash",
 ]
 

@@ -1,7 +1,6 @@
 """Single arrays from files: numpy's ``.npy``, or one tensor that torch saved.
 
   read_array(path) -> Tensor        load_latents(path) -> w_plus [N,L,D]
-  save_inversions, load_inversions      {hash of a picture's file: w_plus}, of work under way
 A ``.npy`` with Python objects in it is refused, and so is a file whose header promises more numbers
 than it has: nothing is allocated for what is not there. Nothing in a file is ever executed
 (``pickles``).
@@ -9,18 +8,14 @@ than it has: nothing is allocated for what is not there. Nothing in a file is ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from styleclip.checkpoints.finished import ADVICE
-from styleclip.checkpoints.native import read_network, write_network
 from styleclip.checkpoints.pickles import NPY, read_plain
 from styleclip.errors import CheckpointError
-
-INVERSIONS = "inversions"
 
 
 def load_latents(path: str | Path) -> Tensor:
@@ -40,24 +35,6 @@ def load_latents(path: str | Path) -> Tensor:
     if not latents.isfinite().all():
         raise CheckpointError(f"{path} has latents that are not finite: {ADVICE}")
     return latents
-
-
-def save_inversions(
-    path: str | Path, inversions: Mapping[str, Tensor], made_by: Mapping[str, str]
-) -> None:
-    """Write w_plus [1,L,D] by the hashes of their pictures' files, and of what inverted them."""
-    write_network(path, INVERSIONS, made_by, inversions)
-
-
-def load_inversions(path: str | Path, made_by: Mapping[str, str]) -> dict[str, Tensor]:
-    """What ``save_inversions`` wrote with the same networks; nothing where there is no such file.
-
-    Raises ``CheckpointError`` for a file that cannot be read.
-    """
-    if not Path(path).exists():
-        return {}
-    network = read_network(path, INVERSIONS)
-    return network.state_dict if network.config == dict(made_by) else {}
 
 
 def read_array(path: str | Path) -> Tensor:

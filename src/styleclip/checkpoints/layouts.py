@@ -118,7 +118,8 @@ NATIVE = {
         ("tuning", "a tuning of a generator", "load_tuning"),
         ("directions", "a bank of global directions", "load_bank"),
         ("scan", "a measurement under way", "load_scan"),
-        ("inversions", "inversions of pictures under way", "load_inversions"),
+        ("inversions", "inversions of pictures under way", "load_unfinished"),
+        ("latent-map-seen", "the measuring of a latent map under way", "load_unfinished"),
     )
 }
 

@@ -83,6 +83,27 @@ def write_network(
         ) from error
 
 
+def save_unfinished(
+    path: str | Path, kind: str, tensors: Mapping[str, Tensor], made_by: Mapping[str, str]
+) -> None:
+    """Write what a long job has so far, with the hashes of the networks that made it.
+
+    Raises ``CheckpointError`` if it cannot be written.
+    """
+    write_network(path, kind, made_by, tensors)
+
+
+def load_unfinished(path: str | Path, kind: str, made_by: Mapping[str, str]) -> dict[str, Tensor]:
+    """What ``save_unfinished`` wrote with the same networks; nothing if there is no such file.
+
+    Raises ``CheckpointError`` for a file that cannot be read or is of another kind.
+    """
+    if not Path(path).exists():
+        return {}
+    network = read_network(path, kind)
+    return network.state_dict if network.config == dict(made_by) else {}
+
+
 def _in_one_order(content: bytes) -> bytes:
     """A safetensors file with its header's keys sorted: one network, one sequence of bytes."""
     size = int.from_bytes(content[:8], "little")

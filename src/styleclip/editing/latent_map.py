@@ -60,21 +60,31 @@ def measure_latent_map(
     embedder: Embedder,
     config: LatentMapConfig = LatentMapConfig(),
     on_step: OnStep | None = None,
+    seen: Tensor | None = None,
+    on_seen: Callable[[Tensor], None] | None = None,
 ) -> LatentMap:
-    """Render ``config.samples`` random pictures as CLIP sees them, and regress w on e."""
+    """Render ``config.samples`` random pictures as CLIP sees them, and regress w on e.
+
+    ``on_seen`` is called now and then with the embeddings [n,E] so far; given back as ``seen``, the
+    same config goes on from there and ends in the same numbers.
+    """
     if config.samples < 2:
         raise ArgumentError(f"a latent map needs at least 2 samples, got {config.samples}")
     random = torch.Generator().manual_seed(config.seed)
     w = generator.sample_w(config.samples, random)
     resolution = enough_resolution(generator, embedder)
-    embeddings = []
-    for done, part in enumerate(w.split(config.chunk), start=1):
+    embeddings = [] if seen is None else [seen.to(w)]
+    done = 0 if seen is None else len(seen)
+    for part in w[done:].split(config.chunk):
         images = generator.synthesis(
             generator.affine(generator.truncate(part)), resolution=resolution
         )
         embeddings.append(embedder.embed_images(images))
+        done += len(part)
+        if on_seen is not None:
+            on_seen(torch.cat(embeddings))
         if on_step is not None:
-            on_step(min(done * config.chunk, config.samples), config.samples, {})
+            on_step(done, config.samples, {})
     return fit_latent_map(torch.cat(embeddings), w, config.ridge)
 
 
