@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleclip.editing.asking import paper_pixels
 from styleclip.editing.latent_map import LatentMap, LatentMapConfig, measure_latent_map
-from styleclip.editing.mapper import Mapper, MapperConfig
+from styleclip.editing.mapper import Mapper
 from styleclip.editing.mapper_training import TrainingConfig, TrainingState, train_mapper
 from styleclip.editing.ranger import Ranger
 from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
 from styleclip.errors import ArgumentError, NonFiniteError, PromptError
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.prompts import PromptPair
+from tests.reference import mapper_training as literal
 from tests.reference.networks import random_arcface, random_generator
 
 WIDTH, EMBEDDING = 6, 7
@@ -160,58 +160,53 @@ class LongProjection(Projection):
         return self.embed_images(pixels)
 
 
-@pytest.mark.parametrize("network", ["levels", "style"])
-def test_the_first_loss_of_the_paper_preset_is_the_paper_s(network: str) -> None:
+@pytest.mark.parametrize("network", ["levels", "single", "style"])
+def test_the_losses_of_the_paper_preset_are_the_paper_s(network: Any) -> None:
     big = random_generator(
-        StyleGAN2Config(32, (5, 4, 4, 4), w_dim=WIDTH, z_dim=5, mapping_layers=2)
+        StyleGAN2Config(64, (5, 4, 4, 4, 3), w_dim=WIDTH, z_dim=5, mapping_layers=2)
     )
     latents = big.truncate(big.sample_w(2, torch.Generator().manual_seed(1)))
-    levels = ("coarse", "medium")
-    config = replace(TrainingConfig.paper(network), steps=1, levels=levels)
-    embedder, figures = LongProjection(), dict[str, float]()
+    levels = ("coarse", "fine")  # medium is off
+    config = replace(TrainingConfig.paper(network), steps=2, rate=0.0, levels=levels)
+    embedder, figures = LongProjection(), list[dict[str, float]]()
 
     def face(images: Tensor) -> Tensor:
         return F.normalize(images.flatten(1)[:, :9], dim=1)
 
     start: list[dict[str, Tensor]] = []
     train_mapper(
-        big, embedder, latents, RED, replace(config, rate=0.0), None, face,
-        lambda step, steps, terms: figures.update(terms),
+        big, embedder, latents, RED, config, None, face,
+        lambda step, steps, terms: figures.append(dict(terms)),
         on_state=lambda state: start.append(copy.deepcopy(state.weights)),
     )  # fmt: skip
-    # literally: 1 - cos, 0.8 MSE (in S a sum over layers), 0.1 (1 - cos of the faces)
-    layout = (
-        MapperConfig.levels(WIDTH, levels)
-        if network == "levels"
-        else MapperConfig.style(big.layout)
-    )
-    mapper = Mapper(layout)
-    mapper.load_state_dict(start[0])
-    picked = torch.randint(2, (2,), generator=torch.Generator().manual_seed(0))
-    w_plus = latents[picked]
-    with torch.no_grad():
-        if network == "levels":
-            moved = w_plus + 0.1 * mapper.delta(w_plus)
-            style, size = big.affine(moved), F.mse_loss(moved, w_plus)
+    assert len(figures) == 2
+    for step, found in enumerate(figures):
+        random = torch.Generator().manual_seed(step)
+        w_plus = latents[torch.randint(2, (2,), generator=random)]
+        torch.randint(1, (2,), generator=random)  # which prompt
+        sources = big.synthesis(big.affine(w_plus), "const")
+        if network == "style":
+            before = big.layout.split(big.affine(w_plus))
+            kinds = [layer.kind for layer in big.layout]
+            after = literal.moved_styles(start[0], kinds, before)
+            size = sum(map(literal.mean_square, after, before))
+            images = big.synthesis(torch.cat(after, dim=1), "const")
         else:
-            before = big.affine(w_plus)
-            style, size = before + 0.1 * mapper.delta(before), torch.zeros(())
-            first = 0
-            for layer in big.layout:
-                columns = slice(first, first + layer.channels)
-                size += F.mse_loss(style[:, columns], before[:, columns])
-                first += layer.channels
-        images, sources = big.synthesis(style), big.synthesis(big.affine(w_plus))
-        seen = embedder.embed_images(paper_pixels(images, 32))
-        target = embedder.embed_texts([RED.target])[0]
-        wanted = {
-            "clip": (1 - seen @ target).mean(),
-            "latent": 0.8 * size,
-            "identity": 0.1 * (1 - (face(images) * face(sources)).sum(1)).mean(),
-        }
-    assert figures.keys() == wanted.keys()
-    for name, value in wanted.items():
-        assert figures[name] == pytest.approx(float(value), rel=1e-4, abs=1e-7), name
+            after = (
+                literal.moved_w_plus(start[0], levels, w_plus) if network == "levels"
+                else w_plus + 0.1 * literal.network(start[0], 0, w_plus)
+            )  # fmt: skip
+            size = literal.mean_square(after, w_plus)
+            noise = [torch.randn(2, 1, *hw, generator=random) for hw in big.noise_shapes()]
+            images = big.synthesis(big.affine(after), noise)
+        wanted = literal.terms(
+            images, sources, size,
+            lambda x: embedder.embed_pixels(literal.official_pixels(x, 32)),
+            embedder.embed_texts([RED.target])[0], face,
+        )  # fmt: skip
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-7), (step, name)
 
 
 def test_mappers_take_arcface_as_their_identity_network(
