@@ -1,13 +1,15 @@
-"""One step's losses of the official mapper training, literally, from tensors alone.
+"""One step's losses of mapper trainings, literally, from tensors alone.
 
-Equalised linear layers, leaky ReLU and pixel norm are written out; a network is its four pairs of
-weight and bias. Rendering, CLIP and the face network are given.
+The official one: equalised linear layers, leaky ReLU and pixel norm are written out; a network is
+its four pairs of weight and bias. And ours: the network that reads the text, and what it is asked.
+Rendering, CLIP and the face network are given.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -87,6 +89,86 @@ def official_pixels(images: Tensor, size: int) -> Tensor:
     half = torch.stack(rows, dim=2)
     columns = [half[..., i * side : (i + 1) * side].mean(dim=3) for i in range(size)]
     return torch.stack(columns, dim=3)
+
+
+# --- ours: one network for many prompts ---------------------------------------
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A prompt for a picture: its texts [E], and what the generator's samples are to CLIP."""
+
+    target: Tensor
+    neutral: Tensor
+    matrix: Tensor  # [E,D]
+    mean: Tensor  # [E]
+    covariance: Tensor  # [E,E]
+
+    @property
+    def direction(self) -> Tensor:
+        """normalise(t - n)."""
+        moved = self.target - self.neutral
+        return moved / math.sqrt(sum(x * x for x in moved.tolist()))
+
+    @property
+    def middle(self) -> float:
+        return sum(x * y for x, y in pairs(self.mean, self.direction))
+
+    @property
+    def deviation(self) -> float:
+        d = self.direction.tolist()
+        rows = self.covariance.tolist()
+        variance = sum(x * c * y for x, row in zip(d, rows, strict=True)
+                       for c, y in zip(row, d, strict=True))  # fmt: skip
+        return math.sqrt(variance)
+
+
+def text_coordinates(
+    weights: Mapping[str, Tensor], latents: Tensor, one: Tensor, wish: Wish, first: float
+) -> Tensor:
+    """u [E] of one picture [L,D]: first exp(a) d + r, of the network's outputs a and r [E].
+
+    It reads the mean row in units of ``latents`` [N,L,D], and the direction times sqrt(E).
+    """
+    rows = latents.mean(dim=1)
+    scale = (rows - rows.mean(dim=0)).square().mean(dim=0).sqrt()
+    scale = torch.maximum(scale, 0.1 * scale.mean())
+    w = (one.mean(dim=0) - rows.mean(dim=0)) / scale
+    x = torch.cat([w, wish.direction * math.sqrt(len(wish.direction))])
+    for layer in (0, 2, 4):
+        x = weights[f"layers.{layer}.weight"] @ x + weights[f"layers.{layer}.bias"]
+        x = x if layer == 4 else x / (1 + torch.exp(-x))
+    return first * math.exp(float(x[0])) * wish.direction + x[1:]
+
+
+def text_step(u: Tensor, wish: Wish) -> Tensor:
+    """[D], the same for every row."""
+    return wish.deviation * (u @ wish.matrix)
+
+
+def text_terms(
+    u: Tensor, after: Tensor, before: Tensor, wish: Wish, loss: str,
+    goal: float, keep_weight: float, latent_weight: float,
+) -> dict[str, float]:  # fmt: skip
+    """The terms of one picture, of what CLIP sees after and before [E]."""
+    found = {"latent": latent_weight * aside(u, wish.direction)}
+    if loss == "target":
+        return {**found, "clip": 1 - cosine(after, wish.target)}
+    if loss == "directional":
+        # a cosine, of a length that cannot be 0
+        length = math.sqrt(sum(x * x for x in (after - before).tolist()) + 1e-6)
+        along = sum(x * y for x, y in pairs(after - before, wish.direction))
+        return {**found, "clip": 1 - along / length}
+    along = sum(x * y for x, y in pairs(after, wish.direction))
+    wanted, deviation = wish.middle + goal * wish.deviation, wish.deviation
+    keep = aside(after - before, wish.direction) / deviation**2
+    return {**found, "clip": max(0.0, wanted - along) / deviation, "keep": keep_weight * keep}
+
+
+def aside(moved: Tensor, direction: Tensor) -> float:
+    """|x - <x, d> d|^2: the square of the part that is not along the unit d."""
+    along = sum(x * y for x, y in pairs(moved, direction))
+    return sum((x - along * y) ** 2 for x, y in pairs(moved, direction))
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
