@@ -238,6 +238,12 @@ def test_a_mapper_edits_pictures(run: Run, mapper: Path, picture: Path) -> None:
     assert run("edit", picture, TARGET, "--method", "mapper", "--mapper", mapper, *fast,
                "--auto-strength", "--out", "c.png", "--json").code == 0, run.err  # fmt: skip
     assert len(run.json()["edits"][0]["config"]["strengths"]) == 1
+    two = ("mapper", "apply", picture, mapper, "a smiling face", TARGET, *fast, "--stack")
+    each = ("--strength", "0.5", "--strength", "2")
+    assert run(*two, *each, "--out", "d.png").code == 0, run.err
+    assert [one["strength"] for one in images.read_recipe("d.png")["edits"]] == [0.5, 2]
+    assert run(*two, *each, "--strength", "1").code == 2
+    assert "--strength is there 3 times for 2 edits" in run.err
 
 
 def test_a_mapper_of_the_paper_does_its_one_prompt(run: Run, picture: Path) -> None:

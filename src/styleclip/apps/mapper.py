@@ -231,7 +231,7 @@ def apply_mapper(
             "and what to change, if the mapper knows more than one thing.",
         ),
     ] = None,
-    strength: Strength = 1.0,
+    strength: Strength = None,
     seed: SeedInsteadOfFile = None,
     truncation: Truncation = 0.7,
     out: OutOrFolder = None,
