@@ -211,7 +211,7 @@ def sweep(
     configs = [DirectionConfig(threshold=beta, strength=1.0) for beta in rows]
     images.check_output(out, force)
     request = Request(
-        file, read_picture(file), seed, truncation, refine, reinvert, 1.0, False, True, as_json
+        file, read_picture(file), seed, truncation, refine, reinvert, None, False, True, as_json
     )
     studio = open_studio(model, device)
     prompt = studio.prompt(texts[0])
