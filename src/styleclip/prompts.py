@@ -18,7 +18,7 @@ Templates = Literal["imagenet"] | Sequence[str]  # sentences with one {}, or the
 
 
 def _imagenet_templates() -> tuple[str, ...]:
-    """OpenAI's sentences for ImageNet, without "a photo of many {}.", as the official code has them.
+    """OpenAI's sentences for ImageNet but "a photo of many {}.", as the official code has them.
 
     Their number is 79 (the paper says 80); their order means nothing.
     """

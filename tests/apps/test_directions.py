@@ -241,7 +241,8 @@ def test_what_is_not_understood_of_names_is_said_once(
         "find": ("directions", "find", "red hair -> blue hair", "x.safetensors"),
         "sweep": ("directions", "sweep", "red hair -> blue hair", "--seed", "3", "--alpha", "1",
                   "--beta", "0,0.01"),
-        "edit": ("edit", picture, "red hair -> blue hair", "--method", "direction", "--refine", "0"),
+        "edit": ("edit", picture, "red hair -> blue hair", "--method", "direction",
+                 "--refine", "0"),
     }[command]  # fmt: skip
     assert run(*words, "--bank", bank, "--preserve", "xyzzy hat").code == 0, run.err
     assert run.err.count("never learned") == 1

@@ -288,13 +288,11 @@ def top(
              "effect": float(relevance.effect[c]) or None}
             for c in columns
         ]  # fmt: skip
-        lines = [
-            f"{row['channel']:>14}  {row['R']:+.4f}  {row['effect'] or math.nan:.4f}"
-            for row in rows
-        ]
-        if all(row["effect"] is None for row in rows):  # by samples, and of an fs3
-            lines = [f"{row['channel']:>14}  {row['R']:+.4f}" for row in rows]
-        else:
+        lines = [f"{row['channel']:>14}  {row['R']:+.4f}" for row in rows]
+        if bool(relevance.effect.any()):  # by samples, and of an fs3, nobody knows it
+            lines = [
+                f"{line}  {relevance.effect[c]:.4f}" for line, c in zip(lines, columns, strict=True)
+            ]
             lines.insert(0, f"{'channel':>14}  {'R':>7}  effect")
     else:
         assert channel is not None
@@ -331,7 +329,7 @@ def directions_of(
 
 
 def check_names(studio: Studio, preserve: Sequence[str]) -> None:
-    """Raise ``PromptError`` for a name that cannot be preserved; its warnings are said elsewhere."""
+    """Raise ``PromptError`` for a name that cannot be preserved; warnings are said elsewhere."""
     from styleclip.studio import PromptWarning
 
     with warnings.catch_warnings():

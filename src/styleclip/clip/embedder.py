@@ -46,8 +46,8 @@ class ClipEmbedder:
 
     ``tokenizer`` is any callable of `transformers`' tokenizers; without one only
     ``embed_token_ids`` works. ``templates`` are sentences with one ``{}``, or "imagenet"; a text is
-    embedded in each of them, and the normalised mean is its vector (section 3.1.4 of the paper). Every text is
-    embedded once and kept.
+    embedded in each of them, and the normalised mean is its vector (section 3.1.4 of the paper).
+    Every text is embedded once and kept.
     """
 
     def __init__(

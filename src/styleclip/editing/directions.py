@@ -25,8 +25,8 @@ from styleclip.errors import ArgumentError, PromptError
 from styleclip.latents import StyleLayout
 from styleclip.prompts import PromptPair, Templates, template_sentences
 
-# of a prompt's direction, so that it still asks for what it did; in the portraits' vocabulary at most
-# 0.61 is left where the prompt's own group is preserved, and at least 0.85 where another one is
+# of a prompt's direction, so that it still asks for what it did: in the portraits' vocabulary 0.60 at
+# most is left where its own group is preserved, 0.86 at least where another is, 0.73 for all others
 LEAST_LEFT = 0.65
 AUTOMATIC = 0.1  # beta where nobody asks for another, but half of the largest |R| at most
 
@@ -36,8 +36,8 @@ class DirectionConfig:
     """``threshold`` beta, or the number of ``channels`` to keep; neither: AUTOMATIC.
 
     ``strength`` is alpha: the strongest channel moves so many of its standard deviations. None is
-    a step of one deviation, for ``strength.fit_strength`` to find each picture's own alpha. ``rgb``:
-    whether toRGB layers move too, where the bank knows them (by samples; there they carry colours).
+    a step of one deviation, for ``strength.fit_strength`` to find each picture's own alpha.
+    ``rgb``: whether toRGB layers move too, if the bank knows them (by samples they carry colours).
     ``templates``: "imagenet", or sentences with one ``{}``, that both texts are put into, for a
     CLIP that has not its own.
     """
