@@ -19,6 +19,7 @@ from styleclip.apps.options import (
     Preserve,
     Refine,
     Reinvert,
+    Rgb,
     Seed,
     SeedInsteadOfFile,
     Truncation,
@@ -57,9 +58,9 @@ BankFile = Annotated[
     Path | None,
     typer.Option(
         "--bank",
-        metavar="FILE",
+        metavar="FILE|own|instant|prompt-gradient",
         help="A bank that 'measure' wrote, or an official fs3.npy; 'own' for the model's; "
-        "'instant' for the quickest look, 'gradient' for this prompt's alone; by samples if "
+        "'instant' for the quickest look, 'prompt-gradient' for this prompt's alone; by samples if "
         "absent.",
     ),
 ]
@@ -150,6 +151,7 @@ def find(
     alpha: Annotated[
         float, typer.Option(min=-100, max=100, help="Deviations that the strongest channel moves.")
     ] = 4.1,
+    rgb: Rgb = True,
     bank: BankFile = None,
     preserve: Preserve = "",
     model: ModelName = "portraits",
@@ -161,7 +163,7 @@ def find(
     from styleclip.editing.directions import DirectionConfig
 
     check_edit_file(out, force)
-    config = DirectionConfig(threshold, channels, alpha)
+    config = DirectionConfig(threshold, channels, alpha, rgb)
     studio = open_studio(model, device)
     pair = studio.prompt(prompt)
     (edit,) = directions_of(studio, pair, [config], bank, names_of(preserve))
@@ -192,6 +194,7 @@ def sweep(
     truncation: Truncation = 0.7,
     refine: Refine = None,
     reinvert: Reinvert = False,
+    rgb: Rgb = True,
     bank: BankFile = None,
     preserve: Preserve = "",
     model: ModelName = "portraits",
@@ -208,7 +211,7 @@ def sweep(
     if len(texts) > 1:
         raise ArgumentError(f"a sweep shows one prompt, got {len(texts)}")
     columns, rows = numbers(alphas, "--alpha"), numbers(betas, "--beta")
-    configs = [DirectionConfig(threshold=beta, strength=1.0) for beta in rows]
+    configs = [DirectionConfig(threshold=beta, strength=1.0, rgb=rgb) for beta in rows]
     images.check_output(out, force)
     request = Request(
         file, read_picture(file), seed, truncation, refine, reinvert, None, False, True, as_json
@@ -274,12 +277,23 @@ def top(
         measure_map(studio)
     relevance = studio.relevance if ways is None else ways
     if prompt is not None:
-        response = relevance.matrix @ prompt_direction(studio.embedder, studio.prompt(prompt)).to(
-            relevance.matrix
-        )
+        pair = studio.prompt(prompt)
+        for note in studio.prompt_warnings(pair):
+            complain(note, kind="warning")
+        wanted = prompt_direction(studio.embedder, pair)
+        response = relevance.matrix @ wanted.to(relevance.matrix)
         columns = response.abs().topk(min(count, int((response != 0).sum()))).indices.tolist()
-        rows = [{"channel": channel_name(studio, c), "R": float(response[c])} for c in columns]
+        rows = [
+            {"channel": channel_name(studio, c), "R": float(response[c]),
+             "effect": float(relevance.effect[c]) or None}
+            for c in columns
+        ]  # fmt: skip
         lines = [f"{row['channel']:>14}  {row['R']:+.4f}" for row in rows]
+        if bool(relevance.effect.any()):  # by samples, and of an fs3, nobody knows it
+            lines = [
+                f"{line}  {relevance.effect[c]:.4f}" for line, c in zip(lines, columns, strict=True)
+            ]
+            lines.insert(0, f"{'channel':>14}  {'R':>7}  effect")
     else:
         assert channel is not None
         columns = [column_of(studio, channel)]
@@ -303,7 +317,8 @@ def directions_of(
     """The directions of one prompt, said once what the model will not understand of it."""
     from styleclip.studio import PromptWarning
 
-    for note in studio.prompt_warnings(prompt):
+    check_names(studio, preserve)
+    for note in [*studio.prompt_warnings(prompt), *studio.preserve_warnings(preserve)]:
         complain(note, kind="warning")
     ways = ways_of(studio, bank)
     if ways is None:
@@ -313,15 +328,25 @@ def directions_of(
         return [studio.direction(prompt, config, ways, preserve) for config in configs]
 
 
+def check_names(studio: Studio, preserve: Sequence[str]) -> None:
+    """Raise ``PromptError`` for a name that cannot be preserved; warnings are said elsewhere."""
+    from styleclip.studio import PromptWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PromptWarning)
+        for name in preserve:
+            studio.concept(name)
+
+
 def ways_of(studio: Studio, bank: Path | None) -> Ways | None:
-    """The bank of a file, "own" the model's, "instant", "gradient"; None, by samples, if absent."""
+    """The bank of a file, "own" the model's, or a way by its name; None, by samples."""
     if bank is None:
         return None
     match str(bank):
         case "instant":
             return "instant"
-        case "gradient":
-            return "gradient"
+        case "prompt-gradient":
+            return "prompt-gradient"
         case "own":
             return studio.bank
     return studio.load_bank(bank)
@@ -353,7 +378,7 @@ def column_of(studio: Studio, name: str) -> int:
     first = 0
     layer_name, _, number = name.partition(":")
     for layer in studio.generator.layout:
-        if layer.name == layer_name and number.isdigit() and int(number) < layer.channels:
+        if layer.name == layer_name and number.isdecimal() and int(number) < layer.channels:
             return first + int(number)
         first += layer.channels
     layers = ", ".join(f"{la.name}:0-{la.channels - 1}" for la in studio.generator.layout)

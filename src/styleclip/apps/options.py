@@ -139,6 +139,14 @@ Preserve = Annotated[
         help="Of a direction: what must stay, separated by commas, as in 'hair colour, glasses'.",
     ),
 ]
+Rgb = Annotated[
+    bool,
+    typer.Option(
+        " /--no-rgb",
+        help="Of a direction: leave the toRGB layers as they are, as the paper does; by samples "
+        "colours change there.",
+    ),
+]
 AutoStrength = Annotated[
     bool,
     typer.Option(

@@ -183,7 +183,8 @@ def edit_with(
     watch: Stopwatch,
 ) -> None:
     """Say what the model will not understand, find every edit, write the pictures and answer."""
-    notes = list(dict.fromkeys(note for each in prompts for note in studio.prompt_warnings(each)))
+    found = [note for each in prompts for note in studio.prompt_warnings(each)]
+    notes = list(dict.fromkeys([*found, *studio.preserve_warnings(how.preserve)]))
     for note in notes:
         complain(note, kind="warning")
     for each in prompts:
