@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from styleclip import images
 from styleclip.checkpoints import load_bank, load_edit, save_bank
 from styleclip.editing import relevance as measuring
 from styleclip.studio import Studio
+from tests.apps.killing import kill_at_random
 from tests.apps.running import PROMPT, Run, files
 
 TARGET = PROMPT.split(" -> ")[1]
@@ -76,21 +74,14 @@ def test_a_measurement_that_was_stopped_goes_on(
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run, bank: Path) -> None:
-    command = [
-        sys.executable, "-m", "styleclip", "directions", "measure", "killed.safetensors", *FEW,
-        "--model", str(run.model),
-    ]  # fmt: skip
-    partial = Path("killed.safetensors.partial")
-    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not partial.exists() and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    subprocess.run(command, check=not Path("killed.safetensors").exists())
-    assert Path("killed.safetensors").read_bytes() == bank.read_bytes()
-    assert not partial.exists()
+def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run) -> None:
+    options = ("--images", "32", "--batch", "16")
+    whole, killed = Path("whole.safetensors"), Path("killed.safetensors")
+    seconds = run("directions", "measure", whole, *options, "--json").json()["seconds"]["measure"]
+    words = ("directions", "measure", killed, *options, "--model", run.model)
+    subprocess.run(kill_at_random(words, killed, seconds), check=True)
+    assert killed.read_bytes() == whole.read_bytes()
+    assert "killed.safetensors.partial" not in files()
 
 
 def test_a_direction_is_an_edit_that_can_be_applied(run: Run, bank: Path, picture: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from styleclip.checkpoints import load_edit, load_mapper
 from styleclip.editing import mapper_training
 from styleclip.editing.text_mapper import TextMapper
 from styleclip.studio import Studio
+from tests.apps.killing import kill_at_random
 from tests.apps.running import PROMPT, Run, files
 
 SHORT = ("--steps", "6", "--batch", "2", "--save-every", "0")
@@ -205,22 +205,14 @@ def test_a_log_is_written_where_tensorboard_is(run: Run, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run, mapper: Path) -> None:
-    command = [
-        sys.executable, "-m", "styleclip", "mapper", "train", "killed.safetensors", PROMPT, *FEW,
-        "--model", str(run.model),
-    ]  # fmt: skip
-    partial = Path("killed.safetensors.partial")
-    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not partial.exists() and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    assert not Path("killed.safetensors").exists()
-    subprocess.run(command, check=True)
-    assert Path("killed.safetensors").read_bytes() == mapper.read_bytes()
-    assert not partial.exists()
+def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run) -> None:
+    options = (PROMPT, "--latents", "12", "--steps", "60", "--batch", "2", "--save-every", "0")
+    whole, killed = Path("whole.safetensors"), Path("killed.safetensors")
+    seconds = run("mapper", "train", whole, *options, "--json").json()["seconds"]["train"]
+    words = ("mapper", "train", killed, *options, "--model", run.model)
+    subprocess.run(kill_at_random(words, killed, seconds), check=True)
+    assert killed.read_bytes() == whole.read_bytes()
+    assert "killed.safetensors.partial" not in files()
 
 
 def test_a_mapper_edits_pictures(run: Run, mapper: Path, picture: Path) -> None:
