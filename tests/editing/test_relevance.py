@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,14 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styleclip.editing import relevance as measuring
 from styleclip.editing.directions import DirectionConfig, channel_step
-from styleclip.editing.latent_map import LatentMap
+from styleclip.editing.latent_map import LatentMap, LatentMapConfig
 from styleclip.editing.relevance import (
     PromptRelevanceConfig,
     Relevance,
     RelevanceConfig,
     Scan,
     _pictures,
+    in_common,
     known,
     measure_relevance,
     prompt_relevance,
@@ -85,11 +88,48 @@ def test_the_scan_is_the_literal_one(generator: StyleGAN2) -> None:
     assert found.images[~conv].eq(0).all()
 
 
-@pytest.mark.parametrize("batch", [1, 4, 1000])
-def test_the_bound_of_the_memory_changes_no_number(generator: StyleGAN2, batch: int) -> None:
-    whole = measure_relevance(generator, Projection(), CONFIG)
-    found = measure_relevance(generator, Projection(), replace(CONFIG, batch=batch))
+@pytest.mark.parametrize("method", ["exact", "gradient", "samples"])
+@pytest.mark.parametrize("batch", [1, 3, 5, 1000])
+def test_so_many_pictures_are_rendered_at_once(
+    generator: StyleGAN2, batch: int, method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound of the memory holds however they are measured, and changes no number."""
+    few = partial(LatentMapConfig, samples=40)
+    monkeypatch.setattr(measuring, "LatentMapConfig", few)
+    generator = generator if method != "samples" else generator.float()
+    config = replace(CONFIG, method=method, group=3)
+    whole = measure_relevance(generator, Projection(), config)
+    seen: list[int] = []
+
+    class Counting(Projection):
+        def embed_images(self, images: Tensor) -> Tensor:
+            seen.append(len(images))
+            return super().embed_images(images)
+
+    begin = generator.prefix
+
+    def counted(style: Tensor, *rest: Any) -> Any:
+        seen.append(len(style))
+        return begin(style, *rest)
+
+    monkeypatch.setattr(generator, "prefix", counted)
+    found = measure_relevance(generator, Counting(), replace(config, batch=batch))
+    assert max(seen) <= batch
+    assert batch == 1000 or max(seen) >= min(batch - 1, 3)  # and it is made use of
     torch.testing.assert_close(found.matrix, whole.matrix, rtol=0, atol=1e-6)
+
+
+def test_a_scan_goes_on_with_another_bound_of_the_memory(generator: StyleGAN2) -> None:
+    states: list[Scan] = []
+    whole = measure_relevance(
+        generator, Projection(), replace(CONFIG, batch=12),  # three channels at once
+        on_scan=lambda scan: states.append(copy.deepcopy(scan)),
+    )  # fmt: skip
+    other = replace(CONFIG, batch=20)
+    for state in states[:4]:
+        found = measure_relevance(generator, Projection(), other, scan=state)
+        torch.testing.assert_close(found.matrix, whole.matrix, rtol=0, atol=1e-6)
+        assert torch.equal(found.images, whole.images)
 
 
 def test_a_scan_that_was_stopped_ends_in_the_same_numbers(generator: StyleGAN2) -> None:
@@ -98,10 +138,15 @@ def test_a_scan_that_was_stopped_ends_in_the_same_numbers(generator: StyleGAN2) 
     whole = measure_relevance(
         generator, Projection(), config, on_scan=lambda scan: states.append(copy.deepcopy(scan))
     )
-    convolutions = [layer for layer in generator.layout if layer.kind == "conv"]
-    assert len(states) == len(convolutions) * 3  # groups
-    for state in (states[0], states[4], states[-1]):
-        resumed = measure_relevance(generator, Projection(), config, scan=copy.deepcopy(state))
+    # after every batch, which at 5 pictures is one channel up and down in a group's two
+    assert len(states) == whole.images.sum() / 2
+    assert whole.images.unique().tolist() == [0, 2, 4, 6]  # some stopped early
+    for i in (0, 1, 7, 20, len(states) - 1):
+        again: list[Scan] = []
+        resumed = measure_relevance(
+            generator, Projection(), config, scan=copy.deepcopy(states[i]), on_scan=again.append
+        )
+        assert len(again) == len(states) - 1 - i  # what was measured is not measured again
         assert torch.equal(resumed.matrix, whole.matrix)
         assert torch.equal(resumed.effect, whole.effect)
         assert torch.equal(resumed.images, whole.images)
@@ -168,7 +213,7 @@ def test_the_official_arithmetic() -> None:
     values = expected("global-direction")
     # [channel, image, (-, +), E]: features as the network gave them
     down, up = F.normalize(values["image_features"], dim=-1).unbind(2)
-    scan_change = F.normalize(up - down, dim=-1).sum(dim=1)
+    scan_change, _ = in_common(up - down)
     torch.testing.assert_close(
         F.normalize(scan_change, dim=1), values["relevance"], rtol=0, atol=1e-6
     )

@@ -103,8 +103,9 @@ def measure(
     as_json: Json = False,
 ) -> None:
     """Measure what every style channel of a model does; stopped, the same command goes on."""
-    from styleclip.checkpoints import load_scan, save_scan
-    from styleclip.editing.relevance import RelevanceConfig, Scan, measure_relevance
+    from styleclip.checkpoints import load_scan
+    from styleclip.checkpoints.banks import scan_keeper
+    from styleclip.editing.relevance import RelevanceConfig, measure_relevance
 
     watch = Stopwatch()
     check_edit_file(out, force)
@@ -119,13 +120,10 @@ def measure(
     partial = out.with_name(out.name + ".partial")
     watch.lap("load")
 
-    def keep(scan: Scan) -> None:
-        save_scan(partial, scan, settings)
-
     with progress() as bar:
         found = measure_relevance(
             studio.generator, studio.embedder, config, bar("measuring"),
-            load_scan(partial, settings), keep,
+            load_scan(partial, settings), scan_keeper(partial, settings),
         )  # fmt: skip
     studio.save_bank(out, found)
     partial.unlink(missing_ok=True)
