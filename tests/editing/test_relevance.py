@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.editing import relevance as measuring
+from styleclip.editing import slopes as sloping
 from styleclip.editing.directions import DirectionConfig, channel_step
 from styleclip.editing.latent_map import LatentMap, LatentMapConfig
 from styleclip.editing.relevance import (
@@ -28,7 +29,12 @@ from styleclip.editing.relevance import (
     relevance_of_map,
     style_statistics,
 )
-from styleclip.editing.slopes import embedding_slopes, principal_directions
+from styleclip.editing.slopes import (
+    _length,
+    embedding_slopes,
+    principal_directions,
+    prompt_response,
+)
 from styleclip.errors import ArgumentError
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.reference.networks import expected, random_generator
@@ -207,6 +213,91 @@ def test_a_channel_that_does_nothing_in_common_is_measured_to_the_end() -> None:
     state = Scan(units[:50].sum(0)[None], torch.ones(1), torch.tensor([50]))
     assert not known(state, 0.98, 100)
     assert known(Scan(units.sum(0)[None], torch.ones(1), torch.tensor([100])), 0.98, 100)
+
+
+def test_what_is_known_of_a_sample_is_more_in_a_small_population() -> None:
+    # ten unit vectors whose unbiased r^2 is a half: of many more the mean turns by a cosine of
+    # 0.953, of eleven by one of 0.995
+    change = torch.zeros(1, 4, dtype=torch.float64)
+    change[0, 0] = 10 * ((0.5 * 9 + 1) / 10) ** 0.5
+    state = Scan(change, torch.ones(1), torch.tensor([10]))
+    assert known(state, 0.98, 11)
+    assert not known(state, 0.98, 10_000)
+    assert known(state, 0.95, 10_000)
+
+
+def test_the_pictures_are_none_of_those_of_the_statistics(generator: StyleGAN2) -> None:
+    random = torch.Generator().manual_seed(CONFIG.seed)
+    w = generator.sample_w(CONFIG.images, random)
+    counted = generator.affine(generator.truncate(w, CONFIG.truncation))
+    apart = (_pictures(generator, CONFIG)[:, None] - counted).abs().amax(dim=2)
+    assert apart.min() > 1e-3
+
+
+@pytest.mark.parametrize("method", ["exact", "gradient"])
+def test_layers_that_clip_is_not_shown_are_left_out(generator: StyleGAN2, method: Any) -> None:
+    config = replace(CONFIG, method=method, resolution="enough")  # 8 of 16 pixels
+    found = measure_relevance(generator, Projection(), config)
+    shown = generator.layout.columns(lambda layer: layer.resolution <= 8 and layer.kind == "conv")
+    assert found.images[shown].eq(6).all() and found.images[~shown].eq(0).all()
+    assert found.matrix[shown].norm(dim=1).gt(0.99).all() and found.matrix[~shown].eq(0).all()
+
+
+@pytest.mark.parametrize("method", ["exact", "gradient"])
+def test_to_rgb_layers_are_measured_if_they_are_asked_for(
+    generator: StyleGAN2, method: Any
+) -> None:
+    config = replace(CONFIG, method=method)
+    plain = measure_relevance(generator, Projection(), config)
+    found = measure_relevance(generator, Projection(), replace(config, rgb=True))
+    conv = generator.layout.conv_columns()
+    torch.testing.assert_close(found.matrix[conv], plain.matrix[conv])
+    assert plain.matrix[~conv].eq(0).all()
+    assert found.matrix[~conv].norm(dim=1).gt(0.99).all() and found.images.eq(6).all()
+
+
+def test_a_prompt_is_judged_in_truncated_pictures(generator: StyleGAN2) -> None:
+    assert PromptRelevanceConfig().truncation == RelevanceConfig().truncation == 0.7
+    direction = F.normalize(torch.randn(7, generator=torch.Generator().manual_seed(9)), dim=0)
+    config = PromptRelevanceConfig(images=4, samples=100, truncation=0.3, resolution="full")
+    found = prompt_relevance(generator, Projection(), direction, config)
+    mean, std = style_statistics(generator, 100, config.seed, 0.3)
+    assert torch.equal(found.mean, mean) and torch.equal(found.std, std)
+    styles = _pictures(generator, replace(CONFIG, images=4, truncation=0.3))
+    response = prompt_response(
+        generator, Projection(), styles, direction.double(), config.probes, config.seed, 16
+    )
+    conv = generator.layout.conv_columns()
+    torch.testing.assert_close(
+        (found.matrix @ direction)[conv], response[conv].float(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_probes_are_unit_and_across_the_prompt(
+    generator: StyleGAN2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Tensor] = []
+
+    def slopes(*arguments: Any) -> Tensor:
+        asked.append(arguments[3])
+        return embedding_slopes(*arguments)
+
+    monkeypatch.setattr(sloping, "embedding_slopes", slopes)
+    direction = F.normalize(torch.arange(1.0, 8.0, dtype=torch.float64), dim=0)
+    styles = _pictures(generator, CONFIG)
+    prompt_response(generator, Projection(), styles, direction, 5, 0, 16)
+    directions = asked[0]  # [1 + P,E]
+    assert torch.equal(directions[0], direction) and len(directions) == 6
+    torch.testing.assert_close(directions.norm(dim=1), torch.ones(6, dtype=torch.float64))
+    assert (directions[1:] @ direction).abs().max() < 1e-12
+
+
+def test_probes_that_span_the_rest_give_the_length() -> None:
+    """|x|^2 = <x, d>^2 + (E - 1) mean <x, r_p>^2 where the probes are a basis of what d leaves."""
+    random = torch.Generator().manual_seed(0)
+    basis, _ = torch.linalg.qr(torch.randn(7, 7, generator=random, dtype=torch.float64))
+    x = torch.randn(7, 11, generator=random, dtype=torch.float64)
+    torch.testing.assert_close(_length(basis.t() @ x, 7), x.norm(dim=0))
 
 
 def test_the_official_arithmetic() -> None:
