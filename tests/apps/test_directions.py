@@ -45,8 +45,34 @@ def test_measuring_writes_a_bank_of_this_model(run: Run) -> None:
 
 @pytest.mark.parametrize("method", ["gradient", "samples"])
 def test_the_other_ways_to_measure(run: Run, method: str) -> None:
-    assert run("directions", "measure", "b.safetensors", "--method", method, *FEW).code == 0
+    few = FEW if method == "gradient" else ()
+    assert run("directions", "measure", "b.safetensors", "--method", method, *few).code == 0
     assert load_bank("b.safetensors").config["method"] == method
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("gradient", "--sigma"), ("gradient", "--cosine"), ("samples", "--sigma"),
+     ("samples", "--images"), ("samples", "--rgb"), ("samples", "--full")],
+)  # fmt: skip
+def test_options_of_another_way_to_measure_are_refused(run: Run, method: str, option: str) -> None:
+    value = {"--sigma": ["5"], "--cosine": ["0.98"], "--images": ["4"]}.get(option, [])
+    assert run("directions", "measure", "b.safetensors", "--method", method, option,
+               *value).code == 2  # fmt: skip
+    assert f"{option} belongs to --method exact" in run.err
+    assert not files() & {"b.safetensors", "b.safetensors.partial"}
+
+
+def test_what_is_measured_may_be_truncated_otherwise(run: Run, bank: Path) -> None:
+    assert run("directions", "measure", "b.safetensors", *FEW, "--truncation", "0.5", "--cutoff",
+               "2", "--sigma", "3", "--cosine", "1").code == 0, run.err  # fmt: skip
+    other, usual = load_bank("b.safetensors"), load_bank(bank)
+    found = {name: other.config[name] for name in ("truncation", "cutoff", "sigma", "cosine")}
+    assert found == {"truncation": 0.5, "cutoff": 2, "sigma": 3.0, "cosine": None}
+    assert {name: usual.config[name] for name in found} == {
+        "truncation": 0.7, "cutoff": None, "sigma": 5.0, "cosine": 0.98,
+    }  # fmt: skip
+    assert not torch.allclose(other.std, usual.std)
 
 
 def test_a_measurement_that_was_stopped_goes_on(

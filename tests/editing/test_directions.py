@@ -117,8 +117,8 @@ def test_more_channels_than_there_are_is_all_that_are_measured() -> None:
 
 def test_what_must_stay_is_left_out_of_the_step() -> None:
     relevance = bank()
-    wanted = F.normalize(torch.randn(12), dim=0)
-    kept = [F.normalize(torch.randn(12), dim=0) for _ in range(2)]
+    random = torch.Generator().manual_seed(1)
+    wanted, *kept = F.normalize(torch.randn(3, 12, generator=random), dim=1)
     left = without(wanted, kept)
     for each in kept:
         assert abs(left @ each) < 1e-6

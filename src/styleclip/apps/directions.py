@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -74,25 +75,46 @@ def measure(
         typer.Option(help="Every channel moved; or backward passes; or a regression on samples."),
     ] = "exact",
     images: Annotated[
-        int, typer.Option(min=2, max=100_000, help="Pictures that channels are moved in, at most.")
-    ] = 100,
+        int | None,
+        typer.Option(
+            min=2,
+            max=100_000,
+            show_default="100",
+            help="exact, gradient: pictures that channels are moved in, at most.",
+        ),
+    ] = None,
     sigma: Annotated[
-        float, typer.Option(min=0.1, max=100, help="How far, in standard deviations.")
-    ] = 5.0,
+        float | None,
+        typer.Option(
+            min=0.1, max=100, show_default="5", help="exact: how far, in standard deviations."
+        ),
+    ] = None,
     cosine: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0,
             max=1,
-            help="A channel is done when its mean is known so well; 1 takes all pictures.",
+            show_default="0.98",
+            help="exact: a channel is done when its mean is known so well; 1 takes all pictures.",
         ),
-    ] = 0.98,
+    ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Render at full size, not only what CLIP needs.")
+        bool,
+        typer.Option(
+            "--full", help="exact, gradient: render at full size, not only what CLIP needs."
+        ),
     ] = False,
     rgb: Annotated[
-        bool, typer.Option("--rgb", help="The toRGB layers too (by samples always).")
+        bool,
+        typer.Option("--rgb", help="exact, gradient: the toRGB layers too (by samples always)."),
     ] = False,
+    truncation: Truncation = 0.7,
+    cutoff: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100, metavar="ROWS", help="Truncate only the first rows of w; all if absent."
+        ),
+    ] = None,
     batch: Annotated[
         int, typer.Option(min=1, max=100_000, help="Pictures at once: the bound of the memory.")
     ] = 64,
@@ -103,29 +125,36 @@ def measure(
     as_json: Json = False,
 ) -> None:
     """Measure what every style channel of a model does; stopped, the same command goes on."""
-    from styleclip.checkpoints import load_scan, save_scan
-    from styleclip.editing.relevance import RelevanceConfig, Scan, measure_relevance
+    from styleclip.checkpoints import load_scan
+    from styleclip.checkpoints.banks import scan_keeper
+    from styleclip.editing.relevance import RelevanceConfig, measure_relevance
 
     watch = Stopwatch()
     check_edit_file(out, force)
-    config = RelevanceConfig(
-        method=method, images=images, group=max(2, min(10, images // 10)), sigma=sigma,
-        cosine=None if cosine == 1 else cosine, seed=seed, batch=batch,
-        resolution="full" if full else "enough", rgb=rgb,
-    )  # fmt: skip
+    _check_measure(
+        method,
+        {"--sigma": sigma, "--cosine": cosine},
+        {"--images": images, "--full": full or None, "--rgb": rgb or None},
+    )
+    config = RelevanceConfig(method=method, seed=seed, batch=batch, truncation=truncation,
+                             cutoff=cutoff, resolution="full" if full else "enough",
+                             rgb=rgb)  # fmt: skip
+    if images is not None:
+        config = replace(config, images=images, group=max(2, min(config.group, images // 10)))
+    if sigma is not None:
+        config = replace(config, sigma=sigma)
+    if cosine is not None:
+        config = replace(config, cosine=None if cosine == 1 else cosine)
     studio = open_studio(model, device)
     settings = {**studio.hashes("generator", "clip"), **vars(config)}
     settings.pop("batch")  # changes no number that matters
     partial = out.with_name(out.name + ".partial")
     watch.lap("load")
 
-    def keep(scan: Scan) -> None:
-        save_scan(partial, scan, settings)
-
     with progress() as bar:
         found = measure_relevance(
             studio.generator, studio.embedder, config, bar("measuring"),
-            load_scan(partial, settings), keep,
+            load_scan(partial, settings), scan_keeper(partial, settings),
         )  # fmt: skip
     studio.save_bank(out, found)
     partial.unlink(missing_ok=True)
@@ -305,6 +334,23 @@ def top(
         result["strip"] = str(strip)
         lines.append(f"wrote {strip}")
     answer(result, lines, as_json)
+
+
+def _check_measure(
+    method: Method, exact: Mapping[str, object], moved: Mapping[str, object]
+) -> None:
+    """Raise ``ArgumentError`` for an option that means nothing to the method."""
+    if method != "exact":
+        for name, value in exact.items():
+            if value is not None:
+                raise ArgumentError(f"{name} belongs to --method exact; leave it out or add that")
+    if method == "samples":
+        for name, value in moved.items():
+            if value is not None:
+                raise ArgumentError(
+                    f"{name} belongs to --method exact or gradient: by samples all channels are "
+                    "seen together, in 2,000 pictures of the size that CLIP needs"
+                )
 
 
 def directions_of(

@@ -25,8 +25,8 @@ from styleclip.errors import ArgumentError, PromptError
 from styleclip.latents import StyleLayout
 from styleclip.prompts import PromptPair, Templates, template_sentences
 
-# of a prompt's direction, so that it still asks for what it did: in the portraits' vocabulary 0.60
-# at most is left where its own group is preserved, 0.86 at least where another is, 0.73 for all
+# Of a prompt's direction, so that it still asks for what it did: in the portraits' vocabulary at
+# most 0.60 is left where its own group is preserved, at least 0.73 where all other groups are.
 LEAST_LEFT = 0.65
 AUTOMATIC = 0.1  # beta where nobody asks for another, but half of the largest |R| at most
 
