@@ -107,7 +107,8 @@ def resumed(
     generator: Any, embedder: Any, config: Any, work: Path | None, clock: Clock
 ) -> tuple[Any, float]:
     """The exact answer, and the seconds that earlier runs have spent on it."""
-    from styleclip.checkpoints import load_scan, save_scan, tensors_hash
+    from styleclip.checkpoints import load_scan, tensors_hash
+    from styleclip.checkpoints.banks import scan_keeper
     from styleclip.editing.relevance import measure_relevance
 
     if work is None:
@@ -121,9 +122,10 @@ def resumed(
     path, spent = work / "exact.scan", work / "exact.seconds"
     earlier = float(spent.read_text()) if spent.exists() else 0.0
     started = clock()
+    save = scan_keeper(path, settings)
 
     def keep(scan: Any) -> None:
-        save_scan(path, scan, settings)
+        save(scan)
         spent.write_text(str(earlier + clock() - started))
 
     scan = load_scan(path, settings)
