@@ -411,6 +411,9 @@ def _bombs() -> dict[str, bytes]:
     parts = b"".join(text(part) + b"}s" for part in ("_parameters", "_buffers", "_modules"))
     described = b"}" + parts + text("init_kwargs") + b"h\x32s"
     options += call(module, b"}" + text("state") + described + b"s")
+    # a name that would print as all of those lists
+    title = text("class_name") + doubled
+    titled = call(module, b"}" + title + b"s" + text("state") + b"}" + parts + b"s")
     # the same long value, again and again: a few bytes each time, and the work of its length
     long_list = b"](" + text("a") + b"N\x86q\x01" + b"h\x01" * 99_999 + b"eq\x000"
     long_text = text("x" * 100_000) + b"q\x000"
@@ -448,7 +451,8 @@ def _bombs() -> dict[str, bytes]:
         "too many instructions": b"]0" * 600_000 + b"N",
         "too many sets": b"\x8f" * 1_100_000,
     }
-    return {key: entry(value) for key, value in found.items()}
+    files = {key: entry(value) for key, value in found.items()}
+    return {**files, "a doubled name of a class": entry(titled, "G_ema")}
 
 
 def _nonsense() -> dict[str, bytes]:

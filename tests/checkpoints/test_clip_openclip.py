@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +314,10 @@ def test_a_tower_that_works_otherwise_is_refused(state: dict[str, Tensor], tmp_p
         json.dumps(settings() | {"preprocess_cfg": {"mean": [1]}}),
         json.dumps(settings() | {"preprocess_cfg": {"std": [0.0, 1.0, 1.0]}}),
         json.dumps(settings() | {"preprocess_cfg": {"std": "grey"}}),
+        json.dumps(settings() | {"preprocess_cfg": {"std": [math.nan, 1.0, 1.0]}}),
+        json.dumps(settings() | {"preprocess_cfg": {"mean": [math.inf, 0.0, 0.0]}}),
+        json.dumps({"model_cfg": settings()["model_cfg"] | {"embed_dim": math.inf}}),
+        "[" * 100_000,
     ],
 )  # fmt: skip
 def test_a_damaged_config_is_refused(text: str, state: dict[str, Tensor], tmp_path: Path) -> None:
@@ -320,3 +325,22 @@ def test_a_damaged_config_is_refused(text: str, state: dict[str, Tensor], tmp_pa
     (tmp_path / clip_openclip.CONFIG).write_text(text)
     with pytest.raises(CheckpointError, match=r"open_clip_config\.json does not describe a CLIP"):
         load_clip(path)
+
+
+@pytest.mark.parametrize(
+    ("tower", "name", "value", "sentence"),
+    [
+        ("vision_cfg", "image_size", 999, "vision image_size 999"),
+        ("text_cfg", "context_length", 99, "text context_length 99"),
+        ("text_cfg", "vocab_size", 3, "text vocab_size 3"),
+        ("vision_cfg", "head_width", 9000, "heads of width 9000"),
+        ("vision_cfg", "head_width", 7, "heads of width 7"),
+    ],
+)
+def test_sizes_that_contradict_the_weights_are_refused(
+    tower: str, name: str, value: int, sentence: str, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    config = settings()
+    config["model_cfg"][tower][name] = value
+    with pytest.raises(CheckpointError, match=sentence):
+        load_clip(write(tmp_path, state, config))

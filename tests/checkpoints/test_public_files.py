@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styleclip.checkpoints import load_bank, load_clip
+from styleclip.checkpoints import load_bank, load_clip, read_model
 from styleclip.editing.relevance import style_statistics
 from styleclip.errors import CheckpointError, CheckpointWarning
 from styleclip.generators.stylegan2 import StyleGAN2
@@ -111,3 +113,37 @@ def test_statistics_with_code_in_them_run_nothing(generator: StyleGAN2, fs3: Pat
     with pytest.raises(CheckpointError):
         load_bank(fs3, generator)
     assert not trace.exists()
+
+
+@pytest.fixture
+def clip_folder(tmp_path: Path) -> Path:
+    """The embedded model's CLIP, as transformers saved it, to be spoiled."""
+    folder = tmp_path / "clip"
+    shutil.copytree(read_model("portraits").file("clip"), folder)
+    return folder
+
+
+def test_a_pickle_in_a_folder_of_transformers_is_called_an_attack(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    (clip_folder / "model.safetensors").unlink()
+    code = f"cos\nsystem\n(S'touch {tmp_path / 'ran'}'\ntR."
+    (clip_folder / "pytorch_model.bin").write_bytes(code.encode())
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin"):
+        load_clip(clip_folder)
+    (clip_folder / "pytorch_model.bin").write_bytes(b"\x80\x02" + code.encode())
+    with pytest.raises(CheckpointError, match="it looks like an attack"):
+        load_clip(clip_folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_config_without_end_is_refused(clip_folder: Path) -> None:
+    path = clip_folder / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"]["num_hidden_layers"] = 1_000_000
+    path.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="asks for 1000000 layers"):
+        load_clip(clip_folder)
+    path.write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="does not describe a CLIP"):
+        load_clip(clip_folder)

@@ -92,7 +92,7 @@ def test_missing_built_in_weights_are_an_installation_problem(
         resolve_model("gone")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": 3}', "[" * 100_000])
 def test_an_unreadable_description_is_refused(text: str, folder: Path) -> None:
     (folder / "model.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"model\.json"):

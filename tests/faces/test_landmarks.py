@@ -119,6 +119,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "nothing": ([None], "expected a list of points"),
     "not a number": ([NAMED | {"left_eye": [float("nan"), 2]}], "not all numbers"),
     "endless": ([NAMED | {"left_eye": [1e999, 2]}], "not all numbers"),
+    "far away": ([NAMED | {"left_eye": [1e200, 2], "mouth_right": [3, 1e200]}], "outside of any"),
     "eyes in one place": ([NAMED | {"right_eye": [10, 20]}], "in one place or on one line"),
     "mouth between the eyes": (
         [NAMED | {"mouth_left": [14, 20], "mouth_right": [26, 20]}], "on one line"

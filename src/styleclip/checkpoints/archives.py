@@ -313,7 +313,10 @@ def _state(tree: Record) -> Any:
 
 def _class_name(tree: Record) -> str:
     meta = _persistent(tree)
-    return tree.what.name if meta is None else str(meta.get("class_name"))[:100]
+    name = tree.what.name if meta is None else meta.get("class_name", "")
+    if not isinstance(name, str):  # printing it could take for ever: a name of lists in lists
+        raise MalformedError("it has a persistent object whose class has no text for a name")
+    return name[:100]
 
 
 def _persistent(tree: Record) -> dict[Any, Any] | None:

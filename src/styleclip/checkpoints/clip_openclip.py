@@ -11,6 +11,7 @@ pages; the only files of this layout that were read are ones that this project w
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPModel
 
 CONFIG = "open_clip_config.json"
+# what a config of other things than expected can raise
+UNTOLD = (
+    OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError
+)  # fmt: skip
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 TEXT = "text."
 # the published vision towers whose heads are not 64 wide: H, g, bigG, e
@@ -143,13 +148,14 @@ def read_settings(source: Path, activation: Activation | None = None) -> Setting
             tuple(float(number) for number in pixels.get(name, usual))
             for name, usual in (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
         )
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        finite = all(math.isfinite(number) for number in (*mean, *std))
+        if len(mean) != 3 or len(std) != 3 or not finite or min(std) <= 0:
             raise ValueError(f"mean {mean} and std {std} are not three numbers each")
         for name, settings in (("model_cfg", model), ("vision_cfg", vision), ("text_cfg", text)):
             _check_known(settings, name, path)
         said: Activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
         return Settings(activation or said, mean, std, int(model["embed_dim"]), vision, text)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except UNTOLD as error:
         raise CheckpointError(
             f"{path} does not describe a CLIP ({type(error).__name__}: {error}): take the one that "
             "was published with the weights"
@@ -188,7 +194,13 @@ def infer_config(state: Mapping[str, Any], source: str | Path, settings: Setting
 
 def _vision_heads(width: int, settings: Settings, source: str | Path) -> int:
     if settings.vision is not None:
-        return max(1, width // _number(settings.vision.get("head_width") or 64, source))
+        each = _number(settings.vision.get("head_width") or 64, source)
+        if not 0 < each <= width or width % each:
+            raise CheckpointError(
+                f"{CONFIG} beside {source} asks for heads of width {each} in a tower of width "
+                f"{width}: take the one that was published with the weights"
+            )
+        return width // each
     if width in HEAD_WIDTHS or width in USUAL_WIDTHS:
         return width // HEAD_WIDTHS.get(width, 64)
     raise _undecidable("vision", width, source)
@@ -220,13 +232,17 @@ def _check_sizes(
     source: str | Path,
 ) -> None:  # fmt: skip
     """Raise ``CheckpointError`` where the config is another network's than the tensors are."""
-    names = {"width": "hidden_size", "layers": "num_hidden_layers", "patch_size": "patch_size"}
+    names = {
+        "width": "hidden_size", "layers": "num_hidden_layers", "patch_size": "patch_size",
+        "context_length": "max_position_embeddings", "vocab_size": "vocab_size",
+        "image_size": "image_size",
+    }  # fmt: skip
     said = {"embed_dim": (settings.embedding, embedding)}
     for tower, ours, theirs in (("vision", vision, settings.vision), ("text", text, settings.text)):
         said |= {
             f"{tower} {name}": (theirs[name], ours[mine])
             for name, mine in names.items()
-            if theirs and name in theirs
+            if theirs and name in theirs and mine in ours
         }
     for name, (wanted, found) in said.items():
         if wanted != found:

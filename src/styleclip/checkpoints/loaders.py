@@ -121,7 +121,7 @@ def load_encoder(
         return _native(weights, PYRAMID_KIND, PyramidConfig.from_dict, PyramidEncoder)
     if layouts.layout_of(weights) == layouts.PYRAMID:
         return _pyramid_encoder(weights, method)
-    _refuse_others(weights, "an encoder")
+    _refuse_others(weights, "an encoder", "native, e4e, pSp")
     return _native(weights, "encoder", EncoderConfig.from_dict, Encoder)
 
 
@@ -144,7 +144,7 @@ def load_identity(path: str | Path) -> IdentityNetwork | ArcFace:
         return _native(weights, ARCFACE_KIND, ArcFaceConfig.from_dict, ArcFace)
     if layouts.layout_of(weights) == layouts.ARCFACE:
         return _arcface(weights)
-    _refuse_others(weights, "an identity network")
+    _refuse_others(weights, "an identity network", "native, IR-SE50")
     return _native(weights, "identity", IdentityConfig.from_dict, IdentityNetwork)
 
 
@@ -185,10 +185,10 @@ def _arcface(weights: Weights) -> ArcFace:
     )
 
 
-def _refuse_others(weights: Weights, expected: str) -> None:
+def _refuse_others(weights: Weights, expected: str, known: str) -> None:
     """Say what a file of another code is, where something else was asked for."""
-    if layouts.layout_of(weights) is not None and not is_native(weights):
-        raise layouts.refusal(weights, expected, "")
+    if not is_native(weights):
+        raise layouts.refusal(weights, expected, known)
 
 
 def load_image_encoder(name: str | Path) -> DinoIdentity:

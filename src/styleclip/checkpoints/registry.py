@@ -177,7 +177,7 @@ def read_model(name_or_path: str | Path) -> Model:
     path = folder / DESCRIPTION
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
         raise CheckpointError(f'{path} must be a JSON object with at least a "name"')

@@ -34,6 +34,7 @@ LAYOUTS: dict[int, tuple[tuple[int, ...], tuple[int, ...], int, int]] = {
     478: ((33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380), 61, 291),
 }
 NAMES = ("left_eye", "right_eye", "mouth_left", "mouth_right")
+FARTHEST = 1e7  # pixels from the corner; no picture is so wide
 FLATTEST = 0.01  # area of eyes x mouth over their squared lengths; a face in profile has 0.1 to 0.2
 MOST_BYTES = 50_000_000  # of a file of landmarks: a hundred faces of 478 points take 2
 MODEL_PAGE = "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker"
@@ -52,11 +53,16 @@ class Landmarks:
     mouth_right: Point
 
     def __post_init__(self) -> None:
+        if not all(math.isfinite(number) for point in self.points for number in point):
+            raise LandmarksError(f"the landmarks are not all numbers: {_shown(self)}")
+        if any(abs(number) > FARTHEST for point in self.points for number in point):
+            raise LandmarksError(
+                f"the landmarks lie outside of any picture ({_shown(self)}): they are counted in "
+                "pixels from its upper left corner"
+            )
         eyes = complex(*self.right_eye) - complex(*self.left_eye)
         lips = complex(*self.mouth_right) - complex(*self.mouth_left)
         down = self.mouth - self.eyes
-        if not all(math.isfinite(number) for point in self.points for number in point):
-            raise LandmarksError(f"the landmarks are not all numbers: {_shown(self)}")
         area = (eyes.conjugate() * down).imag  # positive where left is left
         if abs(area) <= FLATTEST * (abs(eyes) ** 2 + abs(down) ** 2):
             raise LandmarksError(
