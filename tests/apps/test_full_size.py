@@ -1,0 +1,138 @@
+"""Public files of FFHQ at full size: inspected, converted, and used by ``styleclip edit``.
+
+Their weights are drawn, so nothing is said of how the pictures look. Each file is written when it
+is first needed and deleted after its last test; no two of the large networks are held at once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from styleclip import images
+from styleclip.checkpoints import (
+    load_bank,
+    load_clip,
+    load_edit,
+    load_encoder,
+    load_generator,
+    load_identity,
+    load_mapper,
+    read_model,
+    tensors_hash,
+)
+from styleclip.checkpoints.public import FILES, VOCABULARY
+from styleclip.editing.relevance import style_statistics
+from tests.apps.running import PROMPT, Run
+from tests.reference import full_size
+
+pytestmark = pytest.mark.slow
+
+GENERATOR, PICKLE, CLIP = "stylegan2-ffhq-config-f.pt", "ffhq.pkl", "ViT-B-32.pt"
+ENCODER, IDENTITY, MAPPER = "e4e_ffhq_encode.pt", "model_ir_se50.pth", "mapper.pt"
+LAION = "laion/open_clip_model.safetensors"
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    GENERATOR: full_size.write_rosinality,
+    PICKLE: full_size.write_nvidia,
+    CLIP: full_size.write_openai,
+    LAION: lambda path: full_size.write_open_clip(path.parent),
+    VOCABULARY: full_size.write_vocabulary,
+    ENCODER: full_size.write_e4e,
+    IDENTITY: full_size.write_identity,
+    MAPPER: full_size.write_mapper,
+}
+FFHQ = {"resolution": 1024, "w_rows": 18, "w_dim": 512, "style_columns": 9088}
+VIT_B_32 = {"resolution": 224, "patch": 32, "embedding": 512, "tokens": 49_408, "context": 77}
+FACTS: dict[str, tuple[str, str, int, dict[str, Any]]] = {
+    GENERATOR: ("stylegan2", "rosinality", 33_166_748, {**FFHQ, "clamp": None}),
+    PICKLE: ("stylegan2", "NVIDIA", 33_166_748, {**FFHQ, "clamp": 256.0}),
+    CLIP: ("clip", "OpenAI", 151_277_313, {**VIT_B_32, "activation": "quick_gelu"}),
+    LAION: ("clip", "open_clip", 151_277_313, {**VIT_B_32, "activation": "gelu"}),
+    ENCODER: ("pyramid-encoder", "e4e or pSp", 267_170_240,
+              {"method": "e4e", "resolution": 256, "w_rows": 18, "w_dim": 512}),
+    IDENTITY: ("arcface", "IR-SE50", 43_824_064, {"resolution": 112, "embedding": 512}),
+    MAPPER: ("mapper", "StyleCLIP", 3_151_872,
+             {"space": "w_plus", "groups": ["coarse", "medium", "fine"]}),
+}  # fmt: skip
+
+
+class Public:
+    """A folder of the files, which are written when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            WRITERS[name](path)
+        return path
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Public]:
+    folder = tmp_path_factory.mktemp("public")
+    yield Public(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], place: Path) -> Iterator[Run]:
+    """Every command loads what it needs anew; what it writes does not stay on the disk."""
+    yield Run(Path("none"), capsys)
+    shutil.rmtree(place)
+
+
+@torch.no_grad()
+def outputs(name: str, path: Path, tokenizer: Path | None = None) -> tuple[list[Tensor], str]:
+    """What a network computes, and the hash of its tensors; it is let go."""
+    random = torch.Generator().manual_seed(1)
+    picture = torch.rand(1, 3, 256, 256, generator=random) * 2 - 1
+    if name in (GENERATOR, PICKLE):
+        generator = load_generator(path)
+        w_plus = generator.truncate(generator.sample_w(1, random), 0.7)
+        style = generator.affine(w_plus)
+        pixels = generator.synthesis(style, resolution=64)  # the rest of it, the edits draw
+        return [w_plus, style, pixels], tensors_hash(generator.state_dict())
+    if name in (CLIP, LAION):
+        clip = load_clip(path, tokenizer)
+        texts = clip.embed_texts(["a face", "a face with red hair"])
+        return [clip.embed_images(picture), texts], tensors_hash(clip.model.state_dict())
+    if name == MAPPER:
+        network: Any = load_mapper(path).network
+        return [network(torch.randn(1, 18, 512, generator=random))], tensors_hash(
+            network.state_dict()
+        )
+    load: Any = load_encoder if name == ENCODER else load_identity
+    network = load(path)
+    found = network(picture) if name == ENCODER else network.embed(picture[..., :112, :112])
+    return [found], tensors_hash(network.state_dict())
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_file_is_inspected_and_converted(name: str, run: Run, public: Public) -> None:
+    path = public(name)
+    kind, origin, parameters, figures = FACTS[name]
+    seen = run("inspect", path, "--json", model=False).json()
+    assert (seen["kind"], seen["layout"], seen["parameters"]) == (kind, origin, parameters)
+    assert {key: seen["figures"][key] for key in figures} == figures
+    if name in FILES and FILES[name].size is not None:
+        assert seen["size"] == pytest.approx(FILES[name].size, rel=1e-3)  # tables of contents
+    words = ["--tokenizer", public(VOCABULARY)] if kind == "clip" else []
+    target = "ours" if kind == "clip" else "ours.safetensors"
+    ours = run("convert", path, target, *words, "--json", model=False).json()
+    assert ours["parameters"] == parameters and ours["missing"] == []
+    before, before_hash = outputs(name, path, words[1] if words else None)  # type: ignore[arg-type]
+    after, after_hash = outputs(name, Path(target))
+    assert after_hash == before_hash
+    for mine, theirs in zip(after, before, strict=True):
+        assert mine.isfinite().all() and mine.std() > 1e-3
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)  # the same float32 weights
