@@ -1,6 +1,6 @@
 """How long a model's channels take to measure, and how well the quick ways agree with the exact.
 
-  python benchmarks/relevance.py [--model portraits] [--threads 2] [--work FOLDER] [--json FILE]
+  python benchmarks/relevance.py [--model portraits] [--threads 2] [--clock wall] [--work FOLDER]
 Exact with all images, exact with sequential stopping, by gradient, by samples, by few of them
 (instant), and by gradient for one prompt: seconds, mean cosine of rows to the exact ones, and over
 the model's vocabulary the rank correlation of R and the overlap of the 50 strongest channels. Half
@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,12 @@ else:  # run as a script
     from speed import machine  # type: ignore[no-redef]
 
 TOP = 50
+Clock = Callable[[], float]
 
 
-def run(model: str, threads: int, work: Path | None, images: int, prompts: int) -> dict[str, Any]:
+def run(
+    model: str, threads: int, work: Path | None, images: int, prompts: int, clock: Clock
+) -> dict[str, Any]:
     """Everything; returns what ``--json`` writes."""
     import torch
 
@@ -50,17 +54,17 @@ def run(model: str, threads: int, work: Path | None, images: int, prompts: int) 
     directions = text_direction(target, embedder.embed_texts([studio.model.neutral])[0])
 
     exact = RelevanceConfig(images=images, cosine=None, group=min(10, images))
-    started = time.perf_counter()
-    whole, spent = resumed(generator, embedder, exact, work)
-    seconds = {"exact, all images": spent + time.perf_counter() - started}
+    started = clock()
+    whole, spent = resumed(generator, embedder, exact, work, clock)
+    seconds = {"exact, all images": spent + clock() - started}
     found = {"exact, all images": whole}
     for name, config in (
         ("exact, stopping", replace(exact, cosine=0.98)),
         ("gradient", replace(exact, method="gradient")),
     ):
-        started = time.perf_counter()
+        started = clock()
         found[name] = measure_relevance(generator, embedder, config)
-        seconds[name] = time.perf_counter() - started
+        seconds[name] = clock() - started
     columns = whole.matrix.norm(dim=1) > 0
     wanted = (whole.matrix @ directions.t())[columns]  # [S,P]
     rows = []
@@ -73,33 +77,38 @@ def run(model: str, threads: int, work: Path | None, images: int, prompts: int) 
              "mean row cosine": float(cosine.mean()), **agreement(response, wanted)}
         )  # fmt: skip
     for name, samples in (("by samples", LatentMapConfig()), ("instant", LatentMapConfig.quick())):
-        started = time.perf_counter()
+        started = clock()
         latent_map = measure_latent_map(generator, embedder, samples)
         relevance = relevance_of_map(generator, latent_map, whole.mean, whole.std, exact)
         rows.append(
-            {"name": name, "seconds": time.perf_counter() - started,
+            {"name": name, "seconds": clock() - started,
              "images": float(samples.samples), "mean row cosine": None,
              **agreement((relevance.matrix @ directions.t())[columns], wanted)}
         )  # fmt: skip
-    started = time.perf_counter()
+    started = clock()
     alone = [
         prompt_relevance(generator, embedder, direction).matrix @ direction
         for direction in directions
     ]
     rows.append(
-        {"name": "gradient, a prompt", "seconds": (time.perf_counter() - started) / len(alone),
+        {"name": "gradient, a prompt", "seconds": (clock() - started) / len(alone),
          "images": float(PromptRelevanceConfig().images), "mean row cosine": None,
          **agreement(torch.stack(alone, dim=1)[columns], wanted)}
     )  # fmt: skip
     return {
         "model": studio.model.name, "channels": int(columns.sum()), "prompts": len(texts),
-        "config": asdict(exact), "threads": threads, "machine": machine(), "rows": rows,
+        "config": asdict(exact), "threads": threads,
+        "clock": "cpu" if clock is time.process_time else "wall", "machine": machine(),
+        "rows": rows,
     }  # fmt: skip
 
 
-def resumed(generator: Any, embedder: Any, config: Any, work: Path | None) -> tuple[Any, float]:
+def resumed(
+    generator: Any, embedder: Any, config: Any, work: Path | None, clock: Clock
+) -> tuple[Any, float]:
     """The exact answer, and the seconds that earlier runs have spent on it."""
-    from styleclip.checkpoints import load_scan, save_scan, tensors_hash
+    from styleclip.checkpoints import load_scan, tensors_hash
+    from styleclip.checkpoints.banks import scan_keeper
     from styleclip.editing.relevance import measure_relevance
 
     if work is None:
@@ -110,13 +119,14 @@ def resumed(generator: Any, embedder: Any, config: Any, work: Path | None) -> tu
         "generator": tensors_hash(generator.state_dict()),
         "clip": tensors_hash(embedder.model.state_dict()),
     }
-    path, clock = work / "exact.scan", work / "exact.seconds"
-    earlier = float(clock.read_text()) if clock.exists() else 0.0
-    started = time.perf_counter()
+    path, spent = work / "exact.scan", work / "exact.seconds"
+    earlier = float(spent.read_text()) if spent.exists() else 0.0
+    started = clock()
+    save = scan_keeper(path, settings)
 
     def keep(scan: Any) -> None:
-        save_scan(path, scan, settings)
-        clock.write_text(str(earlier + time.perf_counter() - started))
+        save(scan)
+        spent.write_text(str(earlier + clock() - started))
 
     scan = load_scan(path, settings)
     return measure_relevance(generator, embedder, config, None, scan, keep), earlier
@@ -152,14 +162,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="portraits")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--prompts", type=int, default=20)
     parser.add_argument("--work", type=Path, help="keep the long scan in this folder")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     result = run(
-        arguments.model, arguments.threads, arguments.work, arguments.images, arguments.prompts
-    )
+        arguments.model, arguments.threads, arguments.work, arguments.images, arguments.prompts,
+        time.process_time if arguments.clock == "cpu" else time.perf_counter,
+    )  # fmt: skip
     print(table(result))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")

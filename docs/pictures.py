@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from styleclip import DirectionConfig, Studio
+from styleclip import DirectionConfig, Edit, Studio
 from styleclip.faces.blending import set_back
 from styleclip.images import open_picture, save_image, stacked, strip
 from styleclip.portraits.scenes import lay, tabletop
@@ -23,19 +23,19 @@ IMAGES = HERE / "images"
 EXAMPLES = HERE.parent / "examples"
 PICTURE = EXAMPLES / "portrait.png"
 YOUNG = 15  # the seed of a sampled face whose hair is not grey
-BETAS = (0.02, 0.05, 0.1, 0.2)
+BETAS = (0.0, 0.05, 0.1, 0.2)
 PRINTS = {  # portraits that no network saw: middle, degrees and side of their prints on a table
     EVALUATION_SEED + 33: (270 + 310j, -14.0, 330.0),
     EVALUATION_SEED + 41: (650 + 290j, 20.0, 1.7 * 128),
 }
-ALPHAS = (0.0, 2.0, 4.0, 6.0, 8.0)
+ALPHAS = (0.0, 1.5, 3.0, 4.5, 6.0)
 
 
 def three_methods(studio: Studio) -> None:
     """The same portrait, the same prompts, by every method."""
     w_plus = studio.open(PICTURE)
     rows = []
-    for prompt in ("a face with curly hair", "a face with a beard"):
+    for prompt in ("a face with red hair", "a face with a beard"):
         found = {
             "optimisation": studio.edit(w_plus, prompt),
             "mapper": studio.edit(w_plus, prompt, studio.mapper),
@@ -49,20 +49,22 @@ def three_methods(studio: Studio) -> None:
 
 
 def sweeps(studio: Studio) -> None:
-    """One direction over strength with the threshold fixed, and over the threshold."""
+    """A direction of the exact bank over strength at one threshold, and over the threshold."""
     w_plus = studio.sample(YOUNG)
     prompt = "a face with grey hair"
-    fixed = studio.edit(w_plus, prompt, DirectionConfig(threshold=BETAS[2], strength=1.0))
+
+    def direction(beta: float, alpha: float) -> Edit:
+        config = DirectionConfig(threshold=beta, strength=alpha)
+        return studio.edit(w_plus, prompt, config, relevance=studio.bank)
+
+    fixed = direction(BETAS[3], 1.0)
     rows = [
         strip(
             [studio.render(w_plus, fixed, strength=alpha) for alpha in ALPHAS],
-            [f"strength {alpha:g}, threshold {BETAS[2]:g}" for alpha in ALPHAS],
+            [f"strength {alpha:g}, threshold {BETAS[3]:g}" for alpha in ALPHAS],
         )
     ]
-    edits = [
-        studio.edit(w_plus, prompt, DirectionConfig(threshold=beta, strength=ALPHAS[3]))
-        for beta in BETAS
-    ]
+    edits = [direction(beta, ALPHAS[3]) for beta in BETAS]
     pictures = [studio.render(w_plus), *(studio.render(w_plus, edit) for edit in edits)]
     captions = ["as it is", *(f"strength {ALPHAS[3]:g}, threshold {beta:g}" for beta in BETAS)]
     rows.append(strip(pictures, captions))

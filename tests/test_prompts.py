@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from styleclip.errors import PromptError, StyleclipError
-from styleclip.prompts import PromptPair, parse_prompt
+from styleclip.errors import ArgumentError, PromptError, StyleclipError
+from styleclip.prompts import IMAGENET_TEMPLATES, PromptPair, parse_prompt, template_sentences
 
 texts = st.text(min_size=1).map(str.strip).filter(lambda text: text and "->" not in text)
 
@@ -56,3 +56,22 @@ def test_two_arrows_are_refused() -> None:
 
 def test_prompt_errors_are_of_the_tree_and_value_errors() -> None:
     assert issubclass(PromptError, StyleclipError) and issubclass(PromptError, ValueError)
+
+
+def test_the_official_sentences() -> None:
+    assert len(IMAGENET_TEMPLATES) == len(set(IMAGENET_TEMPLATES)) == 79
+    assert template_sentences("imagenet") == IMAGENET_TEMPLATES
+    wanted = {
+        "a bad photo of a {}.", "a photo of the hard to see {}.", "itap of my {}.", "the toy {}.",
+        "a rendering of the {}.", "graffiti of a {}.", "a {} in a video game.",
+        "a photo of one {}.", "a black and white photo of the {}.", "a embroidered {}.",
+        "a jpeg corrupted photo of a {}.",
+    }  # fmt: skip
+    assert wanted <= set(IMAGENET_TEMPLATES)
+    assert "a photo of many {}." not in IMAGENET_TEMPLATES
+
+
+@pytest.mark.parametrize("wrong", ["photos", ["a photo"], ["{} and {}"], [3]])
+def test_templates_have_one_place_for_the_text(wrong: list[str]) -> None:
+    with pytest.raises(ArgumentError, match=r"exactly one \{\}"):
+        template_sentences(wrong)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ import torch
 from PIL import Image
 
 from styleclip import images
-from styleclip.checkpoints import load_edit, load_tuning, save_edit, save_tuning
+from styleclip.checkpoints import load_clip, load_edit, load_tuning, save_edit, save_tuning
 from styleclip.editing.edit import Edit
 from styleclip.editing.optimization import OptimizationConfig
 from styleclip.errors import ArgumentError, CheckpointError, ImageError, PromptError
 from styleclip.faces.landmarks import Landmarks
 from styleclip.inversion.tuning import Tuning, TuningConfig
-from styleclip.prompts import PromptPair
+from styleclip.prompts import PromptPair, template_sentences
 from styleclip.recipe import Recipe, Source
 from styleclip.studio import PromptWarning, Studio
 
@@ -320,3 +321,22 @@ def test_loading_is_silent_and_local(
 def test_unknown_model() -> None:
     with pytest.raises(CheckpointError, match="portraits"):
         Studio.load("nonsense")
+
+
+@pytest.mark.parametrize("stated", ["imagenet", ["a photo of a {}.", "the {}"]])
+def test_a_model_states_the_sentences_of_its_clip(
+    tiny_model: Path, tmp_path: Path, stated: str | list[str]
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    description = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**description, "templates": stated}))
+    wanted = template_sentences(stated)  # type: ignore[arg-type]
+    embedder = Studio.load(folder).embedder
+    assert embedder.templates == wanted == load_clip(folder).templates
+    one = load_clip(folder, templates=["{}"])
+    rows = one.embed_texts([each.replace("{}", "hat") for each in wanted])
+    mean = torch.nn.functional.normalize(rows.mean(dim=0), dim=0)
+    torch.testing.assert_close(embedder.embed_texts(["hat"])[0], mean)
+    (folder / "model.json").write_text(json.dumps({**description, "templates": ["photo"]}))
+    with pytest.raises(CheckpointError, match=r"model.json: .* exactly one \{\}"):
+        Studio.load(folder).embedder  # noqa: B018

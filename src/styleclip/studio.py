@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from styleclip.editing.text_mapper import TextMapper
     from styleclip.faces.landmarks import Landmarks
 
-Ways = Relevance | Literal["instant", "gradient"]  # how a direction knows what channels do
+Ways = Relevance | Literal["instant", "prompt-gradient"]  # how a direction knows what channels do
 Part = Literal["generator", "tuning", "clip", "encoder", "latent map"]
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 SEEN = "latent-map-seen"  # what a latent map that is being measured rests on so far
@@ -132,7 +132,7 @@ class How:
     def needs_quick_map(self) -> bool:
         """Whether it asks for the map of few pictures instead: for R, or for the strength."""
         fitted = self.fit is not None or fits_by_itself(self.config)
-        return self.relevance == "instant" or (self.relevance == "gradient" and fitted)
+        return self.relevance == "instant" or (self.relevance == "prompt-gradient" and fitted)
 
 
 class Studio:
@@ -167,7 +167,9 @@ class Studio:
 
     @cached_property
     def embedder(self) -> ClipEmbedder:
-        return load_clip(self.model.file(CLIP), self.model.tokenizer).to(self.device)
+        model = self.model
+        templates = model.templates
+        return load_clip(model.file(CLIP), model.tokenizer, templates=templates).to(self.device)
 
     @cached_property
     def encoder(self) -> Encoder | PyramidEncoder | None:
@@ -404,25 +406,28 @@ class Studio:
 
     def prompt_warnings(self, prompt: PromptPair) -> list[str]:
         """What the model will not understand of a prompt, in sentences; mostly none."""
-        unknown = list(
-            dict.fromkeys(
-                word
-                for text in (prompt.neutral, prompt.target)
-                for word in self.embedder.unknown_words(text)
-            )
-        )
+        unknown = self._unknown_words(prompt)
         if not unknown:
             return []
         named = ", ".join(repr(word) for word in unknown)
-        known = set(prompt.neutral.lower().split()) | FILLERS
-        asked = [word for word in prompt.target.lower().split() if word.strip(",.") not in known]
-        strangers = {word.lower() for word in unknown}
-        if all(word.strip(",.") in strangers for word in asked):
+        if self._knows_nothing_of(prompt):
             return [
                 f"the model {self.model.name!r} knows nothing about {prompt.target!r}: it never "
                 f"learned {named}, so expect no meaningful edit"
             ]
         return [f"the model {self.model.name!r} never learned the words {named} and ignores them"]
+
+    def _unknown_words(self, prompt: PromptPair) -> list[str]:
+        texts = (prompt.neutral, prompt.target)
+        words = [word for text in texts for word in self.embedder.unknown_words(text)]
+        return list(dict.fromkeys(words))
+
+    def _knows_nothing_of(self, prompt: PromptPair) -> bool:
+        """Whether all words that the target asks for by are unknown."""
+        known = set(prompt.neutral.lower().split()) | FILLERS
+        asked = [word.strip(",.") for word in prompt.target.lower().split()]
+        strangers = {word.lower() for word in self._unknown_words(prompt)}
+        return bool(strangers) and all(word in strangers for word in asked if word not in known)
 
     def edit(
         self,
@@ -438,8 +443,8 @@ class Studio:
 
         The kind of ``config`` is the method: latent optimisation by default; a mapper (``mapper``
         is the model's own); or a global direction (by ``relevance``: a bank, None for samples,
-        "instant" for few of them, "gradient" for the prompt's alone; the last two rest on nothing
-        that was measured before), with what ``preserve`` names left alone. ``fit``: the
+        "instant" for few of them, "prompt-gradient" for the prompt's alone; the last two rest on
+        nothing that was measured before), with what ``preserve`` names left alone. ``fit``: the
         smallest strength that shows the change, for each picture, for any method (the default
         optimisation and directions without a strength always do). Warns (``PromptWarning``) of
         words that the model does not know. Raises ``PromptError``.
@@ -489,10 +494,13 @@ class Studio:
         relevance: Ways | None,
         preserve: Sequence[str],
     ) -> Edit:
-        if relevance == "gradient":
+        if relevance == "prompt-gradient":
             if preserve:
-                raise ArgumentError("by gradient one prompt alone is known: preserve nothing")
-            wanted = prompt_direction(self.embedder, prompt)
+                raise ArgumentError(
+                    "by the prompt's gradient that prompt alone is known: preserve nothing, or "
+                    "use another bank"
+                )
+            wanted = prompt_direction(self.embedder, prompt, config.templates)
             found = prompt_relevance(self.generator, self.embedder, wanted)
         elif relevance == "instant":
             found = self._by_samples(self.quick_map)
@@ -501,7 +509,9 @@ class Studio:
         if isinstance(found, Bank):
             check_bank(found, self.hashes("generator", "clip"), self.model.name)
         stay = [each for name in preserve for each in self.concept(name)]
-        edit = find_direction(found, self.embedder, prompt, config, stay)
+        edit = find_direction(
+            found, self.embedder, prompt, config, stay, self.generator.layout
+        )  # fmt: skip
         if isinstance(relevance, str):
             edit = replace(edit, config={**edit.config, "relevance": relevance})
         return edit
@@ -515,17 +525,36 @@ class Studio:
         """The directions [E] of what a name means: a group of the model's vocabulary, or words.
 
         A group ("hair colour") is the differences between its texts; other words ("glasses") are
-        the way from the neutral text to a text of them.
+        the way from the neutral text to a text of them. Raises ``PromptError`` for words of which
+        the model knows none.
         """
         groups = self.vocabulary
         if name.lower() in groups:
             texts = self.embedder.embed_texts(groups[name.lower()])
             return list(texts - texts.mean(dim=0))[:-1]  # the last is minus the sum of the others
-        pair = self.prompt(f"{self.model.neutral} with {name}")
+        pair = self._concept_prompt(name)
+        if self._knows_nothing_of(pair):
+            raise PromptError(
+                f"the model {self.model.name!r} never learned {name!r}, so it cannot be preserved: "
+                f"name {', '.join(groups) or 'something'}, or other words that it knows"
+            )
         for message in self.prompt_warnings(pair):
             warnings.warn(message, PromptWarning, stacklevel=2)
         target, neutral = self.embedder.embed_texts([pair.target, pair.neutral])
         return [target - neutral]
+
+    def preserve_warnings(self, names: Sequence[str]) -> list[str]:
+        """What the model will not understand of names to preserve, in sentences; mostly none."""
+        words = [name for name in names if name.lower() not in self.vocabulary]
+        return [note for name in words for note in self.prompt_warnings(self._concept_prompt(name))]
+
+    def _concept_prompt(self, name: str) -> PromptPair:
+        if not self.model.neutral:
+            raise PromptError(
+                f"the model {self.model.name!r} names no neutral text, so words cannot be "
+                'preserved: state "neutral" in its model.json'
+            )
+        return self.prompt(f"{self.model.neutral} with {name}")
 
     @property
     def vocabulary(self) -> dict[str, list[str]]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from styleclip import images
 from styleclip.checkpoints import load_bank, load_edit, save_bank
 from styleclip.editing import relevance as measuring
 from styleclip.studio import Studio
+from tests.apps.killing import kill_at_random
 from tests.apps.running import PROMPT, Run, files
 
 TARGET = PROMPT.split(" -> ")[1]
@@ -47,8 +45,34 @@ def test_measuring_writes_a_bank_of_this_model(run: Run) -> None:
 
 @pytest.mark.parametrize("method", ["gradient", "samples"])
 def test_the_other_ways_to_measure(run: Run, method: str) -> None:
-    assert run("directions", "measure", "b.safetensors", "--method", method, *FEW).code == 0
+    few = FEW if method == "gradient" else ()
+    assert run("directions", "measure", "b.safetensors", "--method", method, *few).code == 0
     assert load_bank("b.safetensors").config["method"] == method
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("gradient", "--sigma"), ("gradient", "--cosine"), ("samples", "--sigma"),
+     ("samples", "--images"), ("samples", "--rgb"), ("samples", "--full")],
+)  # fmt: skip
+def test_options_of_another_way_to_measure_are_refused(run: Run, method: str, option: str) -> None:
+    value = {"--sigma": ["5"], "--cosine": ["0.98"], "--images": ["4"]}.get(option, [])
+    assert run("directions", "measure", "b.safetensors", "--method", method, option,
+               *value).code == 2  # fmt: skip
+    assert f"{option} belongs to --method exact" in run.err
+    assert not files() & {"b.safetensors", "b.safetensors.partial"}
+
+
+def test_what_is_measured_may_be_truncated_otherwise(run: Run, bank: Path) -> None:
+    assert run("directions", "measure", "b.safetensors", *FEW, "--truncation", "0.5", "--cutoff",
+               "2", "--sigma", "3", "--cosine", "1").code == 0, run.err  # fmt: skip
+    other, usual = load_bank("b.safetensors"), load_bank(bank)
+    found = {name: other.config[name] for name in ("truncation", "cutoff", "sigma", "cosine")}
+    assert found == {"truncation": 0.5, "cutoff": 2, "sigma": 3.0, "cosine": None}
+    assert {name: usual.config[name] for name in found} == {
+        "truncation": 0.7, "cutoff": None, "sigma": 5.0, "cosine": 0.98,
+    }  # fmt: skip
+    assert not torch.allclose(other.std, usual.std)
 
 
 def test_a_measurement_that_was_stopped_goes_on(
@@ -76,21 +100,14 @@ def test_a_measurement_that_was_stopped_goes_on(
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run, bank: Path) -> None:
-    command = [
-        sys.executable, "-m", "styleclip", "directions", "measure", "killed.safetensors", *FEW,
-        "--model", str(run.model),
-    ]  # fmt: skip
-    partial = Path("killed.safetensors.partial")
-    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not partial.exists() and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    subprocess.run(command, check=not Path("killed.safetensors").exists())
-    assert Path("killed.safetensors").read_bytes() == bank.read_bytes()
-    assert not partial.exists()
+def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run) -> None:
+    options = ("--images", "32", "--batch", "16")
+    whole, killed = Path("whole.safetensors"), Path("killed.safetensors")
+    seconds = run("directions", "measure", whole, *options, "--json").json()["seconds"]["measure"]
+    words = ("directions", "measure", killed, *options, "--model", run.model)
+    subprocess.run(kill_at_random(words, killed, seconds), check=True)
+    assert killed.read_bytes() == whole.read_bytes()
+    assert "killed.safetensors.partial" not in files()
 
 
 def test_a_direction_is_an_edit_that_can_be_applied(run: Run, bank: Path, picture: Path) -> None:
@@ -112,12 +129,17 @@ def test_top_lists_the_channels_that_a_prompt_moves(run: Run, bank: Path) -> Non
                 "--json").json()  # fmt: skip
     sizes = [abs(row["R"]) for row in found["rows"]]
     assert len(sizes) == 3 and sizes == sorted(sizes, reverse=True)
+    assert all(row["effect"] > 0 for row in found["rows"])
+    run("directions", "top", PROMPT, "--count", "3", "--bank", bank)
+    assert run.out.splitlines()[0].split() == ["channel", "R", "effect"]
     assert images.open_picture("top.png").width == 7 * (192 + 12) + 12  # and both ends of each
     channel = found["rows"][0]["channel"]
     assert run("directions", "top", "--channel", channel, "--bank", bank).code == 2
     assert "has no vocabulary" in run.err
     assert run("directions", "top", "--channel", "5.conv:0", "--bank", bank).code == 2
     assert "there is no channel '5.conv:0': this generator has 4.conv:0-" in run.err
+    assert run("directions", "top", "--channel", "4.conv:²", "--bank", bank).code == 2
+    assert "there is no channel '4.conv:²'" in run.err
     assert run("directions", "top").code == 2
     assert "give a prompt" in run.err
 
@@ -147,7 +169,9 @@ def test_a_picture_is_edited_by_a_direction(run: Run, picture: Path, bank: Path)
     assert run("show", "a.png", "--replay").code == 0
     fixed = run("edit", picture, PROMPT, "--method", "direction", "--refine", "0", "--out", "b.png",
                 "--alpha", "2", "--channels", "4", "--bank", bank, "--json").json()  # fmt: skip
-    assert fixed["edits"][0]["config"] == {"threshold": None, "channels": 4, "strength": 2.0}
+    assert fixed["edits"][0]["config"] == {
+        "threshold": None, "channels": 4, "strength": 2.0, "rgb": True, "templates": [],
+    }  # fmt: skip
 
 
 def test_what_belongs_to_another_method_is_refused(run: Run, picture: Path) -> None:
@@ -176,8 +200,10 @@ def test_a_bank_of_other_weights_is_refused(run: Run, picture: Path, bank: Path)
 def test_preserving_what_was_asked_for_is_refused(run: Run, picture: Path) -> None:
     assert run("edit", picture, PROMPT, "--method", "direction", "--preserve", "red hair").code == 2
     assert "preserve less" in run.err
+    assert run("edit", picture, PROMPT, "--method", "direction", "--preserve", "xyzzy").code == 2
+    assert "never learned 'xyzzy', so it cannot be preserved" in run.err
     out = ("--refine", "0", "--out", "kept.png")
-    assert run("edit", picture, PROMPT, "--method", "direction", "--preserve", "blue hair",
+    assert run("edit", picture, PROMPT, "--method", "direction", "--preserve", "hat",
                *out).code == 0, run.err  # fmt: skip
 
 
@@ -197,26 +223,80 @@ def test_a_sweep_is_a_page_of_strengths_and_thresholds(run: Run, bank: Path) -> 
     assert "t.png" not in files()
 
 
-@pytest.mark.parametrize("way", ["instant", "gradient"])
+@pytest.mark.parametrize("way", ["instant", "prompt-gradient"])
 def test_a_direction_needs_no_bank(run: Run, way: str) -> None:
     found = run("directions", "find", TARGET, "i.safetensors", "--bank", way, "--json").json()
     assert found["channels"] > 0
     assert load_edit("i.safetensors").style_step is not None
     edit = ("edit", TARGET, "--seed", "3", "--method", "direction", "--bank", way)
     assert run(*edit, "--out", "i.png").code == 0, run.err
-    assert run(*edit, "--preserve", "hat", "--out", "j.png").code == (2 if way == "gradient" else 0)
-    assert ("by gradient one prompt alone is known" in run.err) == (way == "gradient")
+    assert run(*edit, "--preserve", "hat", "--out", "j.png").code == (
+        2 if way == "prompt-gradient" else 0
+    )
+    assert ("that prompt alone is known" in run.err) == (way == "prompt-gradient")
     assert run("directions", "top", TARGET, "--bank", way).code == 2
 
 
 def test_finding_warns_of_words_and_preserves_what_is_named(run: Run, bank: Path) -> None:
     find = ("directions", "find", TARGET, "--bank", bank)
     assert run(*find, "plain.safetensors").code == 0
+    assert not run.err
     assert run(*find, "held.safetensors", "--preserve", "hat").code == 0, run.err
     plain, held = (load_edit(f"{name}.safetensors").style_step for name in ("plain", "held"))
     assert plain is not None and held is not None and not torch.equal(plain, held)
     assert run("directions", "find", "a face with xyzzy", "x.safetensors", "--bank", bank).code == 0
     assert "never learned" in run.err
+    assert run("directions", "top", "a face with xyzzy", "--bank", bank).code == 0
+    assert "never learned" in run.err
+
+
+@pytest.mark.parametrize("command", ["find", "sweep", "edit"])
+def test_what_is_not_understood_of_names_is_said_once(
+    run: Run, bank: Path, command: str, picture: Path
+) -> None:
+    words = {
+        "find": ("directions", "find", "red hair -> blue hair", "x.safetensors"),
+        "sweep": ("directions", "sweep", "red hair -> blue hair", "--seed", "3", "--alpha", "1",
+                  "--beta", "0,0.01"),
+        "edit": ("edit", picture, "red hair -> blue hair", "--method", "direction",
+                 "--refine", "0"),
+    }[command]  # fmt: skip
+    assert run(*words, "--bank", bank, "--preserve", "xyzzy hat").code == 0, run.err
+    assert run.err.count("never learned") == 1
+    assert "styleclip: warning: the model 'tiny' never learned the words 'xyzzy'" in run.err
+    assert "PromptWarning" not in run.err
+
+
+def test_a_strength_is_named_or_found_and_not_nothing(run: Run, bank: Path) -> None:
+    edit = ("edit", TARGET, "--seed", "3", "--method", "direction", "--bank", bank)
+    assert run(*edit, "--alpha", "2", "--auto-strength").code == 2
+    assert "--alpha names the strength and --auto-strength finds it" in run.err
+    assert run(*edit, "--alpha", "0").code == 2
+    assert "nothing would change" in run.err
+    assert run("directions", "find", TARGET, "x.safetensors", "--alpha", "0").code == 2
+    assert "nothing would change" in run.err
+    assert run(*edit, "--threshold", "5").code == 2
+    assert "threshold must be at least 0 and below 1, got 5" in run.err
+
+
+def test_to_rgb_layers_can_be_left_out(run: Run) -> None:
+    """By samples they are there; without them only convolutions are moved."""
+    rgb = ~Studio.load(run.model, "cpu").generator.layout.conv_columns()
+    for name, options in (("with", ()), ("without", ("--no-rgb",))):
+        assert run("directions", "find", TARGET, f"{name}.safetensors", "--threshold", "0",
+                   *options).code == 0, run.err  # fmt: skip
+    steps = [load_edit(f"{name}.safetensors").style_step for name in ("with", "without")]
+    assert steps[0] is not None and steps[1] is not None
+    assert steps[0][0, rgb].any() and not steps[1][0, rgb].any() and steps[1].any()
+    assert run("edit", PROMPT, "--seed", "3", "--no-rgb").code == 2
+    assert "--no-rgb belongs to --method direction" in run.err
+
+
+def test_the_paper_s_run_shows_texts_in_templates(run: Run, bank: Path) -> None:
+    found = run("edit", TARGET, "--seed", "3", "--method", "direction", "--preset", "paper",
+                "--threshold", "0", "--bank", bank, "--json").json()  # fmt: skip
+    config = found["edits"][0]["config"]
+    assert (config["templates"], config["rgb"]) == ("imagenet", False)
 
 
 # --- the official fs3 ---------------------------------------------------------
@@ -254,10 +334,10 @@ def test_an_fs3_that_does_not_fit_is_refused(run: Run, fs3: Path) -> None:
     assert "a CLIP whose vectors have 512 numbers" in run.err and "has 32" in run.err
     fs3.write_bytes(fs3.read_bytes()[:-10])
     assert run(*edit).code == 2
-    assert "damaged .npy file" in run.err
+    assert "damaged or incomplete .npy file" in run.err
 
 
-@pytest.mark.parametrize("way", ["instant", "gradient"])
+@pytest.mark.parametrize("way", ["instant", "prompt-gradient"])
 def test_a_direction_without_a_bank_measures_and_keeps_nothing(
     run: Run, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,63 @@ def test_a_stack_is_one_picture(run: Run) -> None:
     assert alone["w_plus_step"] == stacked["w_plus_step"]
 
 
+def test_each_edit_of_a_stack_has_its_strength(run: Run) -> None:
+    words = ("edit", "--seed", "1", PROMPT, SAD, "--steps", "2")
+    each = ("--strength", "0.5", "--strength", "-1.5")
+    found = run(*words, *each, "--stack", "--out", "a.png", "--json").json()["edits"]
+    assert [one["strength"] for one in found] == [0.5, -1.5]
+    assert [one["strength"] for one in images.read_recipe("a.png")["edits"]] == [0.5, -1.5]
+    assert run("show", "a.png", "--replay", "--json").json()["largest_difference"] == 0
+    # it is the picture of both steps, each times its strength
+    studio = Studio.load(run.model, torch.device("cpu"))
+    w_plus, edits = studio.samples(1, seed=1, truncation=0.7), []
+    for i, prompt in enumerate((PROMPT, SAD)):
+        file = f"{i}.safetensors"
+        run("edit", "--seed", "1", prompt, "--steps", "2", "--save-edit", file, "--out", f"{i}.png")
+        edits.append(studio.load_edit(file))
+    expected = studio.render(w_plus, [(edits[0], 0.5), (edits[1], -1.5)])
+    assert images.largest_difference(images.to_picture(expected), images.open_picture("a.png")) <= 1
+    # in another order with the same strengths it is the same picture, of edits from files too
+    back = ("apply", "--seed", "1", "1.safetensors", "0.safetensors", "--stack")
+    assert run(*back, "--strength", "-1.5", "--strength", "0.5", "--out", "b.png").code == 0
+    assert images.largest_difference(*map(images.open_picture, ("a.png", "b.png"))) <= 1
+
+
+def test_a_sweep_of_a_stack_turns_all_strengths(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, render = list[list[float]](), Studio.render
+
+    def seen(self: Studio, w_plus: torch.Tensor, edits: Any = ()) -> torch.Tensor:
+        shown.append([strength for _, strength in edits])
+        return render(self, w_plus, edits)
+
+    monkeypatch.setattr(Studio, "render", seen)
+    each = ("--strength", "0.5", "--strength", "-1.5")
+    words = ("edit", "--seed", "1", PROMPT, SAD, "--steps", "1", "--stack", "--gif", *each)
+    assert run(*words, "--out", "a.png").code == 0, run.err
+    assert shown == [[], [0.5, -1.5], [0, 0], [0.25, -0.75], [0.5, -1.5]]
+
+
+def test_each_picture_has_its_strength(run: Run) -> None:
+    words = ("edit", "--seed", "1", PROMPT, SAD, "--steps", "1", "--out", "a")
+    run(*words, "--strength", "0", "--strength", "2", "--json")
+    assert [one["strength"] for one in run.json()["edits"]] == [0, 2]
+    red, sad = (f"a/seed-1-a-{name}.png" for name in ("face-with-red-hair", "sad-face"))
+    kept = [[each["strength"] for each in images.read_recipe(path)["edits"]] for path in (red, sad)]
+    assert kept == [[0], [2]]
+    assert run("sample", "--seed", "1", "--out", "s.png").code == 0
+    assert images.largest_difference(*map(images.open_picture, ("s.png", red))) == 0
+
+
+@pytest.mark.parametrize("stack", [(), ("--stack",)])
+def test_another_number_of_strengths_is_refused(run: Run, stack: tuple[str, ...]) -> None:
+    two = ("--strength", "0.5", "--strength", "1")
+    for prompts, complaint in (((SAD,), "1 edit"), ((SAD, PROMPT, "a hat"), "3 edits")):
+        assert run("edit", "--seed", "1", *prompts, *two, *stack).code == 2
+        assert f"--strength is there 2 times for {complaint}: give it once for all" in run.err
+        assert run.err.count("\n") == 1
+    assert files() == set()
+
+
 # Edits in files
 
 

@@ -25,11 +25,11 @@ from styleclip.checkpoints import (
     load_generator,
     load_identity,
     load_mapper,
-    read_model,
     tensors_hash,
 )
 from styleclip.checkpoints.public import FILES, VOCABULARY
 from styleclip.editing.relevance import style_statistics
+from styleclip.errors import CheckpointWarning
 from tests.apps.running import PROMPT, Run
 from tests.reference import full_size
 
@@ -136,3 +136,54 @@ def test_a_file_is_inspected_and_converted(name: str, run: Run, public: Public) 
     for mine, theirs in zip(after, before, strict=True):
         assert mine.isfinite().all() and mine.std() > 1e-3
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)  # the same float32 weights
+
+
+@pytest.fixture
+def model(public: Public, run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The files under one name, as ``styleclip models add`` puts them together."""
+    monkeypatch.setenv("STYLECLIP_HOME", str(place / "home"))
+    parts = {"generator": GENERATOR, "clip": CLIP, "encoder": ENCODER, "identity": IDENTITY}
+    words = [word for part, name in parts.items() for word in (f"--{part}", public(name))]
+    words += ["--tokenizer", public(VOCABULARY), "--neutral", "a face", "--faces"]
+    assert run("models", "add", "full", *words, model=False).code == 0, run.err
+    run.model = Path("full")
+    return run
+
+
+def test_an_edit_of_a_picture(model: Run) -> None:
+    Image.linear_gradient("L").resize((300, 300)).convert("RGB").save("me.png")
+    edit = ("edit", "me.png", PROMPT, "--space", "w_plus", "--steps", "2", "--refine", "0")
+    assert model(*edit, "--out", "a.png").code == 0, model.err
+    assert images.open_picture("a.png").size == (1024, 1024)
+    assert model("show", "a.png", "--replay").code == 0, model.err
+
+
+@pytest.mark.parametrize("rows", [6_048, 5_376])
+def test_a_direction_of_the_official_bank(rows: int, model: Run, public: Public) -> None:
+    generator = load_generator(public(GENERATOR))
+    mean, std = style_statistics(generator, 50)
+    full_size.write_statistics(Path("S_mean_std"), generator, mean, std)
+    full_size.write_directions(Path("fs3.npy"), rows)
+    layout = generator.layout
+    del generator
+    find = ("directions", "find", PROMPT, "d.safetensors", "--bank", "fs3.npy")
+    found = model(*find, "--channels", "20", "--alpha", "3", "--json").json()
+    assert found["channels"] == 20
+    step = load_edit("d.safetensors").style_step
+    assert step is not None and step.shape == (1, 9088)
+    # 5,376 rows end at 128 pixels
+    last = max(layer.resolution for layer, part in zip(layout, layout.split(step), strict=True)
+               if part.any())  # fmt: skip
+    assert last <= (1024 if rows == 6_048 else 128)
+    with pytest.warns(CheckpointWarning, match="does not say which generator"):
+        bank = load_bank("fs3.npy", load_generator(public(GENERATOR)))
+    assert bank.matrix.any(dim=1).sum() == rows
+    apply = ("apply", "--seed", "1", "d.safetensors", "--out", "b.png")
+    assert model(*apply).code == 0, model.err
+    assert images.open_picture("b.png").size == (1024, 1024)
+
+
+def test_an_edit_of_the_official_mapper(model: Run, public: Public) -> None:
+    edit = ("edit", "--seed", "1", PROMPT, "--method", "mapper", "--mapper", public(MAPPER))
+    assert model(*edit, "--out", "c.png").code == 0, model.err
+    assert images.open_picture("c.png").size == (1024, 1024)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from styleclip.checkpoints import load_edit, load_mapper
 from styleclip.editing import mapper_training
 from styleclip.editing.text_mapper import TextMapper
 from styleclip.studio import Studio
+from tests.apps.killing import kill_at_random
 from tests.apps.running import PROMPT, Run, files
 
 SHORT = ("--steps", "6", "--batch", "2", "--save-every", "0")
@@ -205,22 +205,14 @@ def test_a_log_is_written_where_tensorboard_is(run: Run, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run, mapper: Path) -> None:
-    command = [
-        sys.executable, "-m", "styleclip", "mapper", "train", "killed.safetensors", PROMPT, *FEW,
-        "--model", str(run.model),
-    ]  # fmt: skip
-    partial = Path("killed.safetensors.partial")
-    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not partial.exists() and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    assert not Path("killed.safetensors").exists()
-    subprocess.run(command, check=True)
-    assert Path("killed.safetensors").read_bytes() == mapper.read_bytes()
-    assert not partial.exists()
+def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run) -> None:
+    options = (PROMPT, "--latents", "12", "--steps", "60", "--batch", "2", "--save-every", "0")
+    whole, killed = Path("whole.safetensors"), Path("killed.safetensors")
+    seconds = run("mapper", "train", whole, *options, "--json").json()["seconds"]["train"]
+    words = ("mapper", "train", killed, *options, "--model", run.model)
+    subprocess.run(kill_at_random(words, killed, seconds), check=True)
+    assert killed.read_bytes() == whole.read_bytes()
+    assert "killed.safetensors.partial" not in files()
 
 
 def test_a_mapper_edits_pictures(run: Run, mapper: Path, picture: Path) -> None:
@@ -238,6 +230,12 @@ def test_a_mapper_edits_pictures(run: Run, mapper: Path, picture: Path) -> None:
     assert run("edit", picture, TARGET, "--method", "mapper", "--mapper", mapper, *fast,
                "--auto-strength", "--out", "c.png", "--json").code == 0, run.err  # fmt: skip
     assert len(run.json()["edits"][0]["config"]["strengths"]) == 1
+    two = ("mapper", "apply", picture, mapper, "a smiling face", TARGET, *fast, "--stack")
+    each = ("--strength", "0.5", "--strength", "2")
+    assert run(*two, *each, "--out", "d.png").code == 0, run.err
+    assert [one["strength"] for one in images.read_recipe("d.png")["edits"]] == [0.5, 2]
+    assert run(*two, *each, "--strength", "1").code == 2
+    assert "--strength is there 3 times for 2 edits" in run.err
 
 
 def test_a_mapper_of_the_paper_does_its_one_prompt(run: Run, picture: Path) -> None:
@@ -252,6 +250,28 @@ def test_a_mapper_of_the_paper_does_its_one_prompt(run: Run, picture: Path) -> N
     assert f"was trained for '{PROMPT}' alone" in run.err
 
 
+def test_a_prompt_that_is_there_twice_is_learned_once(run: Run, mapper: Path) -> None:
+    # in other words too: a target alone is of the model's neutral
+    train = ("mapper", "train", "twice.safetensors", PROMPT, TARGET, PROMPT)
+    assert run(*train, *FEW).code == 0, run.err
+    assert run.err.count("note: of the 3 prompts some are the same: 1 is learned") == 1
+    assert Path("twice.safetensors").read_bytes() == mapper.read_bytes()
+    short = ("mapper", "train", "levels.safetensors", PROMPT, PROMPT, "--network", "single")
+    assert run(*short, *FEW).code == 0, run.err
+    # the steps of one prompt, not of many
+    few = FEW[:2]
+    seen: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def stopped(*arguments: Any) -> None:
+            seen.append(arguments[4].steps)
+            raise KeyboardInterrupt
+
+        patch.setattr(mapper_training, "train_mapper", stopped)
+        assert run("mapper", "train", "m.safetensors", PROMPT, PROMPT, *few).code == 130
+    assert seen == [mapper_training.TrainingConfig().steps]
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -260,6 +280,10 @@ def test_a_mapper_of_the_paper_does_its_one_prompt(run: Run, picture: Path) -> N
         (("train", "m.pt", PROMPT), "safetensors"),
         (("train", "m.safetensors", PROMPT, "a hat", "--network", "levels"), "learns one prompt"),
         (("train", "m.safetensors", PROMPT, "--levels", "middle"), "there is no level 'middle'"),
+        (
+            ("train", "m.safetensors", PROMPT, "--levels", "coarse,coarse"),
+            "'coarse' is there twice",
+        ),
         (("train", "m.safetensors", PROMPT, "--pictures", "nowhere"), "there is no folder"),
         (
             ("train", "m.safetensors", PROMPT, "--network", "levels", "--steps", "2"),

@@ -193,7 +193,7 @@ def write_native(kind: str, folder: Path) -> Path:
             path, Relevance(torch.ones(9, 4), ones, ones, ones, ones.long(), {}), *hashes.values()
         )
     elif kind == "scan":
-        state = Scan(torch.ones(9, 4), torch.ones(9), torch.ones(9, dtype=torch.int64), 1)
+        state = Scan(torch.ones(9, 4), torch.ones(9), torch.ones(9, dtype=torch.int64))
         save_scan(path, state, {"seed": 0})
     elif kind in UNFINISHED:
         save_unfinished(path, kind, {"ab": torch.ones(1, 8, 4)}, hashes)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from styleclip.editing.directions import (
     DirectionConfig,
     channel_step,
     find_direction,
+    prompt_direction,
     without,
 )
 from styleclip.editing.edit import apply_edits
@@ -114,8 +117,8 @@ def test_more_channels_than_there_are_is_all_that_are_measured() -> None:
 
 def test_what_must_stay_is_left_out_of_the_step() -> None:
     relevance = bank()
-    wanted = F.normalize(torch.randn(12), dim=0)
-    kept = [F.normalize(torch.randn(12), dim=0) for _ in range(2)]
+    random = torch.Generator().manual_seed(1)
+    wanted, *kept = F.normalize(torch.randn(3, 12, generator=random), dim=1)
     left = without(wanted, kept)
     for each in kept:
         assert abs(left @ each) < 1e-6
@@ -133,6 +136,53 @@ def test_what_must_stay_is_left_out_of_the_step() -> None:
     torch.testing.assert_close(without(wanted, [*kept, kept[0], kept[0] + kept[1]]), left)
     with pytest.raises(PromptError, match="preserve less"):
         without(wanted, [wanted + 1e-3 * kept[0]])
+
+
+def test_what_is_left_must_still_be_what_was_asked_for() -> None:
+    wanted, across = torch.eye(12)[:2]
+    for angle, allowed in ((0.6, False), (0.9, True)):  # of the radian
+        other = math.cos(angle) * wanted + math.sin(angle) * across
+        if allowed:
+            torch.testing.assert_close(without(wanted, [other]) @ other, torch.tensor(0.0))
+            continue
+        with pytest.raises(PromptError, match="preserve less"):
+            without(wanted, [other])
+
+
+def test_templates_of_the_config_are_those_of_an_embedder() -> None:
+    """Each side is the normalised mean over the sentences; a CLIP with its own keeps them."""
+    config = DirectionConfig(templates=("a photo of a {}.", "art of the {}."))
+    sides = []
+    for text in (PROMPT.target, PROMPT.neutral):
+        rows = Texts().embed_texts([f"a photo of a {text}.", f"art of the {text}."])
+        sides.append(F.normalize(rows.mean(dim=0), dim=0))
+    wanted = F.normalize(sides[0] - sides[1], dim=0)
+    torch.testing.assert_close(prompt_direction(Texts(), PROMPT, config.templates), wanted)
+    edit = find_direction(bank(), Texts(), PROMPT, config)
+    assert edit.style_step is not None
+    torch.testing.assert_close(edit.style_step[0], channel_step(bank(), wanted, config))
+    own = Texts()
+    own.templates = ("the {}",)  # type: ignore[attr-defined]
+    plain = prompt_direction(Texts(), PROMPT)
+    torch.testing.assert_close(prompt_direction(own, PROMPT, config.templates), plain)
+    with pytest.raises(ArgumentError, match=r"exactly one \{\}"):
+        DirectionConfig(templates=("a photo",))
+
+
+def test_the_paper_leaves_to_rgb_alone_whatever_the_bank() -> None:
+    small = StyleGAN2Config(16, (4, 5, 3), w_dim=6, z_dim=5, mapping_layers=2)
+    layout = random_generator(small).layout
+    conv, wanted = layout.conv_columns(), F.normalize(torch.ones(12), dim=0)
+    paper, samples = DirectionConfig.paper(threshold=0.0), bank(channels=layout.size)
+    step = channel_step(samples, wanted, paper, layout)
+    assert step[~conv].eq(0).all() and step[conv].ne(0).all()
+    # the strongest of those that are left moves alpha deviations
+    torch.testing.assert_close((step / samples.std).abs().max(), torch.tensor(4.1))
+    assert channel_step(samples, wanted, replace(paper, rgb=True), layout).ne(0).all()
+    with pytest.raises(ArgumentError, match=r"layout=generator\.layout"):
+        channel_step(samples, wanted, paper)
+    exact = replace(samples, matrix=samples.matrix * conv[:, None], config={"method": "exact"})
+    torch.testing.assert_close(channel_step(exact, wanted, paper), step)
 
 
 @settings(max_examples=20, deadline=None)
@@ -192,7 +242,7 @@ def test_an_empty_bank_is_an_error(config: DirectionConfig) -> None:
 
 @pytest.mark.parametrize(
     "wrong", [{"threshold": 0.1, "channels": 3}, {"threshold": 1.0}, {"threshold": -0.1},
-              {"channels": 0}]
+              {"channels": 0}, {"strength": 0.0}, {"strength": float("nan")}]
 )  # fmt: skip
 def test_wrong_numbers_are_explained(wrong: dict[str, float]) -> None:
     with pytest.raises(ArgumentError):

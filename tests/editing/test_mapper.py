@@ -71,6 +71,8 @@ def test_a_mapper_of_another_generator_is_refused() -> None:
 def test_wrong_levels_are_explained() -> None:
     with pytest.raises(ArgumentError, match="no level 'rough'"):
         MapperConfig.levels(6, ("rough",))  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="'coarse' is there twice"):
+        MapperConfig.levels(6, ("coarse", "fine", "coarse"))
     with pytest.raises(ArgumentError, match="at least one level"):
         MapperConfig.levels(6, ())
     with pytest.raises(ArgumentError, match="overlap"):

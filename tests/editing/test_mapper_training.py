@@ -12,15 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleclip.editing.asking import paper_pixels
+from styleclip.editing import mapper_training
 from styleclip.editing.latent_map import LatentMap, LatentMapConfig, measure_latent_map
-from styleclip.editing.mapper import Mapper, MapperConfig
-from styleclip.editing.mapper_training import TrainingConfig, TrainingState, train_mapper
+from styleclip.editing.mapper import Mapper
+from styleclip.editing.mapper_training import (
+    TrainingConfig,
+    TrainingState,
+    new_mapper,
+    train_mapper,
+)
 from styleclip.editing.ranger import Ranger
 from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
 from styleclip.errors import ArgumentError, NonFiniteError, PromptError
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.prompts import PromptPair
+from tests.reference import mapper_training as literal
 from tests.reference.networks import random_arcface, random_generator
 
 WIDTH, EMBEDDING = 6, 7
@@ -160,58 +166,168 @@ class LongProjection(Projection):
         return self.embed_images(pixels)
 
 
-@pytest.mark.parametrize("network", ["levels", "style"])
-def test_the_first_loss_of_the_paper_preset_is_the_paper_s(network: str) -> None:
+@pytest.mark.parametrize("network", ["levels", "single", "style"])
+def test_the_losses_of_the_paper_preset_are_the_paper_s(network: Any) -> None:
     big = random_generator(
-        StyleGAN2Config(32, (5, 4, 4, 4), w_dim=WIDTH, z_dim=5, mapping_layers=2)
+        StyleGAN2Config(64, (5, 4, 4, 4, 3), w_dim=WIDTH, z_dim=5, mapping_layers=2)
     )
     latents = big.truncate(big.sample_w(2, torch.Generator().manual_seed(1)))
-    levels = ("coarse", "medium")
-    config = replace(TrainingConfig.paper(network), steps=1, levels=levels)
-    embedder, figures = LongProjection(), dict[str, float]()
+    levels = ("coarse", "fine")  # medium is off
+    config = replace(TrainingConfig.paper(network), steps=2, rate=0.0, levels=levels)
+    embedder, figures = LongProjection(), list[dict[str, float]]()
 
     def face(images: Tensor) -> Tensor:
         return F.normalize(images.flatten(1)[:, :9], dim=1)
 
     start: list[dict[str, Tensor]] = []
     train_mapper(
-        big, embedder, latents, RED, replace(config, rate=0.0), None, face,
-        lambda step, steps, terms: figures.update(terms),
+        big, embedder, latents, RED, config, None, face,
+        lambda step, steps, terms: figures.append(dict(terms)),
         on_state=lambda state: start.append(copy.deepcopy(state.weights)),
     )  # fmt: skip
-    # literally: 1 - cos, 0.8 MSE (in S a sum over layers), 0.1 (1 - cos of the faces)
-    layout = (
-        MapperConfig.levels(WIDTH, levels)
-        if network == "levels"
-        else MapperConfig.style(big.layout)
-    )
-    mapper = Mapper(layout)
-    mapper.load_state_dict(start[0])
-    picked = torch.randint(2, (2,), generator=torch.Generator().manual_seed(0))
-    w_plus = latents[picked]
-    with torch.no_grad():
-        if network == "levels":
-            moved = w_plus + 0.1 * mapper.delta(w_plus)
-            style, size = big.affine(moved), F.mse_loss(moved, w_plus)
+    assert len(figures) == 2
+    for step, found in enumerate(figures):
+        random = torch.Generator().manual_seed(step)
+        w_plus = latents[torch.randint(2, (2,), generator=random)]
+        torch.randint(1, (2,), generator=random)  # which prompt
+        sources = big.synthesis(big.affine(w_plus), "const")
+        if network == "style":
+            before = big.layout.split(big.affine(w_plus))
+            kinds = [layer.kind for layer in big.layout]
+            after = literal.moved_styles(start[0], kinds, before)
+            size = sum(map(literal.mean_square, after, before))
+            images = big.synthesis(torch.cat(after, dim=1), "const")
         else:
-            before = big.affine(w_plus)
-            style, size = before + 0.1 * mapper.delta(before), torch.zeros(())
-            first = 0
-            for layer in big.layout:
-                columns = slice(first, first + layer.channels)
-                size += F.mse_loss(style[:, columns], before[:, columns])
-                first += layer.channels
-        images, sources = big.synthesis(style), big.synthesis(big.affine(w_plus))
-        seen = embedder.embed_images(paper_pixels(images, 32))
-        target = embedder.embed_texts([RED.target])[0]
-        wanted = {
-            "clip": (1 - seen @ target).mean(),
-            "latent": 0.8 * size,
-            "identity": 0.1 * (1 - (face(images) * face(sources)).sum(1)).mean(),
-        }
-    assert figures.keys() == wanted.keys()
-    for name, value in wanted.items():
-        assert figures[name] == pytest.approx(float(value), rel=1e-4, abs=1e-7), name
+            after = (
+                literal.moved_w_plus(start[0], levels, w_plus) if network == "levels"
+                else w_plus + 0.1 * literal.network(start[0], 0, w_plus)
+            )  # fmt: skip
+            size = literal.mean_square(after, w_plus)
+            noise = [torch.randn(2, 1, *hw, generator=random) for hw in big.noise_shapes()]
+            images = big.synthesis(big.affine(after), noise)
+        wanted = literal.terms(
+            images, sources, size,
+            lambda x: embedder.embed_pixels(literal.official_pixels(x, 32)),
+            embedder.embed_texts([RED.target])[0], face,
+        )  # fmt: skip
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-7), (step, name)
+
+
+def test_the_paper_preset_has_the_paper_s_numbers() -> None:
+    paper = {
+        "loss": "target", "optimizer": "ranger", "steps": 50_000, "batch": 2, "rate": 0.5,
+        "decay": False, "latent_weight": 0.8, "identity_weight": 0.1, "average": None,
+        "clip_input": "paper", "resolution": "full", "precision": "float32", "patience": None,
+        "levels": ("coarse", "medium", "fine"),
+    }  # fmt: skip
+    in_w_plus = {"norm": "layers", "edit_noise": "random"}
+    in_style = {"norm": "channels", "edit_noise": "const"}
+    for network, quirks in (("levels", in_w_plus), ("single", in_w_plus), ("style", in_style)):
+        found = vars(TrainingConfig.paper(network))  # type: ignore[arg-type]
+        wanted = {**paper, **quirks, "network": network}
+        assert {name: found[name] for name in wanted} == wanted
+    assert TrainingConfig.paper() == TrainingConfig.paper("levels")
+
+
+def test_the_paper_preset_learns_with_ranger(
+    generator: StyleGAN2, latent_map: LatentMap, latents: Tensor
+) -> None:
+    states: list[TrainingState] = []
+    config = replace(
+        TrainingConfig.paper(), steps=1, levels=("coarse",), identity_weight=0.0,
+        clip_input="correct",
+    )  # fmt: skip
+    train(
+        generator, latent_map, latents, config=config, prompts=RED,
+        on_state=lambda s: states.append(copy.deepcopy(s)),
+    )  # fmt: skip
+    (group,) = states[0].optimizer["param_groups"]
+    assert (group["lr"], group["betas"], group["eps"]) == (0.5, (0.95, 0.999), 1e-5)
+    assert all("slow" in kept for kept in states[0].optimizer["state"].values())
+    # the first step of all: the rate times the gradient, whose rows have no mean
+    start = new_mapper(generator, latents, Projection(), config, None).state_dict()
+    moved = states[0].weights["networks.0.0.weight"] - start["networks.0.0.weight"]
+    assert moved.abs().max() > 0
+    torch.testing.assert_close(moved.mean(dim=1), torch.zeros(WIDTH), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("loss", ["reach", "directional", "target"])
+def test_a_training_of_many_prompts_is_its_equations(
+    generator: StyleGAN2, latent_map: LatentMap, latents: Tensor, loss: Any
+) -> None:
+    """Every term of every step, the average of the weights, the rate and the held-out loss."""
+    prompts, embedder = [RED, BLUE, PromptPair("green", "a hat")], Projection()
+    weights = {"goal": 2.5, "keep_weight": 0.4, "latent_weight": 0.3}
+    config = replace(
+        CONFIG, loss=loss, steps=16, batch=5, rate=0.002, first=0.8, check_every=4, average=0.6,
+        held_out=3, **weights,
+    )  # fmt: skip
+    figures, states = list[dict[str, float]](), list[TrainingState]()
+    mapper = train(
+        generator, latent_map, latents, config=config, prompts=prompts,
+        on_step=lambda step, steps, terms: figures.append(dict(terms)),
+        on_state=lambda s: states.append(copy.deepcopy(s)),
+    )  # fmt: skip
+    assert len(figures) == len(states) == config.steps
+
+    texts = [embedder.embed_texts([each.target, each.neutral]) for each in prompts]
+    wishes = [literal.Wish(t, n, **vars(latent_map)) for t, n in texts]
+
+    def terms(network: dict[str, Tensor], picture: int, asked: int) -> dict[str, float]:
+        one, wish = latents[picture], wishes[asked]
+        u = literal.text_coordinates(network, latents, one, wish, config.first)
+        both = torch.stack([one + literal.text_step(u, wish), one])
+        after, before = embedder.embed_images(generator.synthesis(generator.affine(both)))
+        return literal.text_terms(u, after, before, wish, loss, **weights)
+
+    network = new_mapper(generator, latents, embedder, config, latent_map).state_dict()
+    average = copy.deepcopy(network)
+    learning, held = range(17), range(17, 20)
+    best, lowest = average, float("inf")
+    for step, (found, state) in enumerate(zip(figures, states, strict=True)):
+        random = torch.Generator().manual_seed(step)
+        pictures = torch.randint(len(learning), (config.batch,), generator=random).tolist()
+        asked = torch.randint(len(prompts), (config.batch,), generator=random).tolist()
+        each = [terms(network, *pair) for pair in zip(pictures, asked, strict=True)]
+        means = {name: sum(one[name] for one in each) / len(each) for name in each[0]}
+        assert {*found} - {"held out"} == {*means}
+        for name, value in means.items():
+            assert found[name] == pytest.approx(value, rel=2e-4, abs=1e-5), (step, name)
+        # the rate falls in a line over the second half
+        rate = 0.002 if step < 8 else 0.002 * (16 - step) / 8
+        assert state.optimizer["param_groups"][0]["lr"] == pytest.approx(rate)
+        network = state.weights
+        share = min(config.average or 0.0, (1 + step) / (10 + step))
+        average = {name: share * average[name] + (1 - share) * network[name] for name in average}
+        for name, tensor in average.items():
+            torch.testing.assert_close(state.average[name], tensor, rtol=1e-4, atol=1e-6)
+        assert ("held out" in found) == (step % 4 == 3)
+        if "held out" in found:
+            losses = [sum(terms(state.average, i, i * 7919 % 3).values()) for i in held]
+            assert found["held out"] == pytest.approx(sum(losses) / 3, rel=2e-4)
+            if found["held out"] < lowest:
+                best, lowest = state.average, found["held out"]
+    for name, tensor in mapper.state_dict().items():
+        assert torch.equal(tensor, best[name])
+
+
+def test_a_gain_of_less_than_a_thousandth_is_none(
+    generator: StyleGAN2, latent_map: LatentMap, latents: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([1.0, 0.9995, 0.9992, 0.99, 0.9895, 0.9891, 0.9890])
+    monkeypatch.setattr(mapper_training._Task, "loss", lambda *_: next(losses))
+    states: list[TrainingState] = []
+    config = replace(CONFIG, steps=100, check_every=1, patience=3)
+    mapper = train(
+        generator, latent_map, latents, config=config,
+        on_state=lambda s: states.append(copy.deepcopy(s)),
+    )  # fmt: skip
+    assert [state.since for state in states] == [0, 1, 2, 0, 1, 2, 3]
+    # small gains are kept although they do not count
+    assert [state.lowest for state in states][-2:] == [0.9891, 0.9890]
+    assert torch.equal(next(mapper.parameters()), states[-1].average["layers.0.weight"])
 
 
 def test_mappers_take_arcface_as_their_identity_network(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,21 +12,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styleclip.editing import relevance as measuring
+from styleclip.editing import slopes as sloping
 from styleclip.editing.directions import DirectionConfig, channel_step
-from styleclip.editing.latent_map import LatentMap
+from styleclip.editing.latent_map import LatentMap, LatentMapConfig
 from styleclip.editing.relevance import (
     PromptRelevanceConfig,
     Relevance,
     RelevanceConfig,
     Scan,
     _pictures,
+    in_common,
     known,
     measure_relevance,
     prompt_relevance,
     relevance_of_map,
     style_statistics,
 )
-from styleclip.editing.slopes import embedding_slopes, principal_directions
+from styleclip.editing.slopes import (
+    _length,
+    embedding_slopes,
+    principal_directions,
+    prompt_response,
+)
 from styleclip.errors import ArgumentError
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.reference.networks import expected, random_generator
@@ -85,11 +94,48 @@ def test_the_scan_is_the_literal_one(generator: StyleGAN2) -> None:
     assert found.images[~conv].eq(0).all()
 
 
-@pytest.mark.parametrize("batch", [1, 4, 1000])
-def test_the_bound_of_the_memory_changes_no_number(generator: StyleGAN2, batch: int) -> None:
-    whole = measure_relevance(generator, Projection(), CONFIG)
-    found = measure_relevance(generator, Projection(), replace(CONFIG, batch=batch))
+@pytest.mark.parametrize("method", ["exact", "gradient", "samples"])
+@pytest.mark.parametrize("batch", [1, 3, 5, 1000])
+def test_so_many_pictures_are_rendered_at_once(
+    generator: StyleGAN2, batch: int, method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound of the memory holds however they are measured, and changes no number."""
+    few = partial(LatentMapConfig, samples=40)
+    monkeypatch.setattr(measuring, "LatentMapConfig", few)
+    generator = generator if method != "samples" else generator.float()
+    config = replace(CONFIG, method=method, group=3)
+    whole = measure_relevance(generator, Projection(), config)
+    seen: list[int] = []
+
+    class Counting(Projection):
+        def embed_images(self, images: Tensor) -> Tensor:
+            seen.append(len(images))
+            return super().embed_images(images)
+
+    begin = generator.prefix
+
+    def counted(style: Tensor, *rest: Any) -> Any:
+        seen.append(len(style))
+        return begin(style, *rest)
+
+    monkeypatch.setattr(generator, "prefix", counted)
+    found = measure_relevance(generator, Counting(), replace(config, batch=batch))
+    assert max(seen) <= batch
+    assert batch == 1000 or max(seen) >= min(batch - 1, 3)  # and it is made use of
     torch.testing.assert_close(found.matrix, whole.matrix, rtol=0, atol=1e-6)
+
+
+def test_a_scan_goes_on_with_another_bound_of_the_memory(generator: StyleGAN2) -> None:
+    states: list[Scan] = []
+    whole = measure_relevance(
+        generator, Projection(), replace(CONFIG, batch=12),  # three channels at once
+        on_scan=lambda scan: states.append(copy.deepcopy(scan)),
+    )  # fmt: skip
+    other = replace(CONFIG, batch=20)
+    for state in states[:4]:
+        found = measure_relevance(generator, Projection(), other, scan=state)
+        torch.testing.assert_close(found.matrix, whole.matrix, rtol=0, atol=1e-6)
+        assert torch.equal(found.images, whole.images)
 
 
 def test_a_scan_that_was_stopped_ends_in_the_same_numbers(generator: StyleGAN2) -> None:
@@ -98,10 +144,15 @@ def test_a_scan_that_was_stopped_ends_in_the_same_numbers(generator: StyleGAN2) 
     whole = measure_relevance(
         generator, Projection(), config, on_scan=lambda scan: states.append(copy.deepcopy(scan))
     )
-    convolutions = [layer for layer in generator.layout if layer.kind == "conv"]
-    assert len(states) == len(convolutions) * 3  # groups
-    for state in (states[0], states[4], states[-1]):
-        resumed = measure_relevance(generator, Projection(), config, scan=copy.deepcopy(state))
+    # after every batch, which at 5 pictures is one channel up and down in a group's two
+    assert len(states) == whole.images.sum() / 2
+    assert whole.images.unique().tolist() == [0, 2, 4, 6]  # some stopped early
+    for i in (0, 1, 7, 20, len(states) - 1):
+        again: list[Scan] = []
+        resumed = measure_relevance(
+            generator, Projection(), config, scan=copy.deepcopy(states[i]), on_scan=again.append
+        )
+        assert len(again) == len(states) - 1 - i  # what was measured is not measured again
         assert torch.equal(resumed.matrix, whole.matrix)
         assert torch.equal(resumed.effect, whole.effect)
         assert torch.equal(resumed.images, whole.images)
@@ -164,11 +215,96 @@ def test_a_channel_that_does_nothing_in_common_is_measured_to_the_end() -> None:
     assert known(Scan(units.sum(0)[None], torch.ones(1), torch.tensor([100])), 0.98, 100)
 
 
+def test_what_is_known_of_a_sample_is_more_in_a_small_population() -> None:
+    # ten unit vectors whose unbiased r^2 is a half: of many more the mean turns by a cosine of
+    # 0.953, of eleven by one of 0.995
+    change = torch.zeros(1, 4, dtype=torch.float64)
+    change[0, 0] = 10 * ((0.5 * 9 + 1) / 10) ** 0.5
+    state = Scan(change, torch.ones(1), torch.tensor([10]))
+    assert known(state, 0.98, 11)
+    assert not known(state, 0.98, 10_000)
+    assert known(state, 0.95, 10_000)
+
+
+def test_the_pictures_are_none_of_those_of_the_statistics(generator: StyleGAN2) -> None:
+    random = torch.Generator().manual_seed(CONFIG.seed)
+    w = generator.sample_w(CONFIG.images, random)
+    counted = generator.affine(generator.truncate(w, CONFIG.truncation))
+    apart = (_pictures(generator, CONFIG)[:, None] - counted).abs().amax(dim=2)
+    assert apart.min() > 1e-3
+
+
+@pytest.mark.parametrize("method", ["exact", "gradient"])
+def test_layers_that_clip_is_not_shown_are_left_out(generator: StyleGAN2, method: Any) -> None:
+    config = replace(CONFIG, method=method, resolution="enough")  # 8 of 16 pixels
+    found = measure_relevance(generator, Projection(), config)
+    shown = generator.layout.columns(lambda layer: layer.resolution <= 8 and layer.kind == "conv")
+    assert found.images[shown].eq(6).all() and found.images[~shown].eq(0).all()
+    assert found.matrix[shown].norm(dim=1).gt(0.99).all() and found.matrix[~shown].eq(0).all()
+
+
+@pytest.mark.parametrize("method", ["exact", "gradient"])
+def test_to_rgb_layers_are_measured_if_they_are_asked_for(
+    generator: StyleGAN2, method: Any
+) -> None:
+    config = replace(CONFIG, method=method)
+    plain = measure_relevance(generator, Projection(), config)
+    found = measure_relevance(generator, Projection(), replace(config, rgb=True))
+    conv = generator.layout.conv_columns()
+    torch.testing.assert_close(found.matrix[conv], plain.matrix[conv])
+    assert plain.matrix[~conv].eq(0).all()
+    assert found.matrix[~conv].norm(dim=1).gt(0.99).all() and found.images.eq(6).all()
+
+
+def test_a_prompt_is_judged_in_truncated_pictures(generator: StyleGAN2) -> None:
+    assert PromptRelevanceConfig().truncation == RelevanceConfig().truncation == 0.7
+    direction = F.normalize(torch.randn(7, generator=torch.Generator().manual_seed(9)), dim=0)
+    config = PromptRelevanceConfig(images=4, samples=100, truncation=0.3, resolution="full")
+    found = prompt_relevance(generator, Projection(), direction, config)
+    mean, std = style_statistics(generator, 100, config.seed, 0.3)
+    assert torch.equal(found.mean, mean) and torch.equal(found.std, std)
+    styles = _pictures(generator, replace(CONFIG, images=4, truncation=0.3))
+    response = prompt_response(
+        generator, Projection(), styles, direction.double(), config.probes, config.seed, 16
+    )
+    conv = generator.layout.conv_columns()
+    torch.testing.assert_close(
+        (found.matrix @ direction)[conv], response[conv].float(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_probes_are_unit_and_across_the_prompt(
+    generator: StyleGAN2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Tensor] = []
+
+    def slopes(*arguments: Any) -> Tensor:
+        asked.append(arguments[3])
+        return embedding_slopes(*arguments)
+
+    monkeypatch.setattr(sloping, "embedding_slopes", slopes)
+    direction = F.normalize(torch.arange(1.0, 8.0, dtype=torch.float64), dim=0)
+    styles = _pictures(generator, CONFIG)
+    prompt_response(generator, Projection(), styles, direction, 5, 0, 16)
+    directions = asked[0]  # [1 + P,E]
+    assert torch.equal(directions[0], direction) and len(directions) == 6
+    torch.testing.assert_close(directions.norm(dim=1), torch.ones(6, dtype=torch.float64))
+    assert (directions[1:] @ direction).abs().max() < 1e-12
+
+
+def test_probes_that_span_the_rest_give_the_length() -> None:
+    """|x|^2 = <x, d>^2 + (E - 1) mean <x, r_p>^2 where the probes are a basis of what d leaves."""
+    random = torch.Generator().manual_seed(0)
+    basis, _ = torch.linalg.qr(torch.randn(7, 7, generator=random, dtype=torch.float64))
+    x = torch.randn(7, 11, generator=random, dtype=torch.float64)
+    torch.testing.assert_close(_length(basis.t() @ x, 7), x.norm(dim=0))
+
+
 def test_the_official_arithmetic() -> None:
     values = expected("global-direction")
     # [channel, image, (-, +), E]: features as the network gave them
     down, up = F.normalize(values["image_features"], dim=-1).unbind(2)
-    scan_change = F.normalize(up - down, dim=-1).sum(dim=1)
+    scan_change, _ = in_common(up - down)
     torch.testing.assert_close(
         F.normalize(scan_change, dim=1), values["relevance"], rtol=0, atol=1e-6
     )

@@ -77,6 +77,14 @@ def test_each_picture_goes_as_far_as_it_has_to() -> None:
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-3)
 
 
+def test_a_share_of_what_can_be_gained_counts_from_where_the_picture_is() -> None:
+    # the goal is out of reach: from sin(-0.3) half of the way to the top, which is sin(pi / 2)
+    start = torch.tensor(-0.3)
+    wanted = start.sin() + 0.5 * (1 - start.sin())
+    found = choose([-0.3], 10.0, share=0.5, points=200)
+    torch.testing.assert_close(found, (wanted.asin() - start)[None], rtol=0, atol=1e-3)
+
+
 def test_who_is_there_already_stays_and_who_cannot_get_there_comes_near() -> None:
     found = choose([1.2, 0.0], 0.9)
     assert found[0] == 0

@@ -1,6 +1,6 @@
 """The public files of FFHQ at their full size: names, shapes, types and containers, weights drawn.
 
-  rosinality .pt, NVIDIA .pkl, OpenAI's archive, open_clip's safetensors, e4e, IR-SE50, a mapper, fs3
+  rosinality .pt, NVIDIA .pkl, OpenAI's archive, open_clip's safetensors, e4e, IR-SE50, mapper, fs3
 Names and shapes are written out here by hand, from the facts, and not taken from the readers'
 tables; those of the face encoders come from the reference vectors' list. Files of the years before
 zip archives are written as torch wrote them then, and tensors say that they lived on a GPU.
@@ -166,11 +166,19 @@ def nvidia_settings() -> dict[str, Any]:
                   f"mapping.fc{layer}.weight_gain": 0.01 / W**0.5}  # fmt: skip
     for size in CHANNELS:
         block = f"synthesis.b{size}"
-        found |= {f"{block}.architecture": "skip", f"{block}.use_fp16": size >= 128,
-                  f"{block}.is_last": size == RESOLUTION, f"{block}.torgb.conv_clamp": 256}  # fmt: skip
+        found |= {
+            f"{block}.architecture": "skip",
+            f"{block}.use_fp16": size >= 128,
+            f"{block}.is_last": size == RESOLUTION,
+            f"{block}.torgb.conv_clamp": 256,
+        }
         for conv in ("conv0", "conv1")[size == 4 :]:
-            found |= {f"{block}.{conv}.conv_clamp": 256, f"{block}.{conv}.activation": "lrelu",
-                      f"{block}.{conv}.use_noise": True, f"{block}.{conv}.resolution": size}  # fmt: skip
+            found |= {
+                f"{block}.{conv}.conv_clamp": 256,
+                f"{block}.{conv}.activation": "lrelu",
+                f"{block}.{conv}.use_noise": True,
+                f"{block}.{conv}.resolution": size,
+            }
     return found
 
 
@@ -272,7 +280,7 @@ def clip(draw: Draw) -> dict[str, Tensor]:
 
 
 def write_vocabulary(path: Path) -> None:
-    """As many merges as OpenAI's file has: pairs of letters, ended by words or not, and of pairs."""
+    """As many merges as OpenAI's file has: of letters, of pairs, within words and at their ends."""
     pairs = [a + b for a, b in itertools.product(string.ascii_lowercase, repeat=2)]
     ends = ["", "</w>"]
     merges = [f"{a} {b}{end}" for end in ends for a, b in pairs]
@@ -364,5 +372,4 @@ def write_statistics(path: Path, generator: StyleGAN2, mean: Tensor, std: Tensor
 
 def _on_a_gpu() -> Any:
     """While saving, tensors say that they lived on the first GPU, as those of trainings do."""
-    return mock.patch("torch.serialization.location_tag", lambda storage: "cuda:0")
-
+    return mock.patch("torch.serialization.location_tag", return_value="cuda:0")

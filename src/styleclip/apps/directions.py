@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from styleclip.apps.options import (
     Preserve,
     Refine,
     Reinvert,
+    Rgb,
     Seed,
     SeedInsteadOfFile,
     Truncation,
@@ -57,9 +59,9 @@ BankFile = Annotated[
     Path | None,
     typer.Option(
         "--bank",
-        metavar="FILE",
+        metavar="FILE|own|instant|prompt-gradient",
         help="A bank that 'measure' wrote, or an official fs3.npy; 'own' for the model's; "
-        "'instant' for the quickest look, 'gradient' for this prompt's alone; by samples if "
+        "'instant' for the quickest look, 'prompt-gradient' for this prompt's alone; by samples if "
         "absent.",
     ),
 ]
@@ -73,25 +75,46 @@ def measure(
         typer.Option(help="Every channel moved; or backward passes; or a regression on samples."),
     ] = "exact",
     images: Annotated[
-        int, typer.Option(min=2, max=100_000, help="Pictures that channels are moved in, at most.")
-    ] = 100,
+        int | None,
+        typer.Option(
+            min=2,
+            max=100_000,
+            show_default="100",
+            help="exact, gradient: pictures that channels are moved in, at most.",
+        ),
+    ] = None,
     sigma: Annotated[
-        float, typer.Option(min=0.1, max=100, help="How far, in standard deviations.")
-    ] = 5.0,
+        float | None,
+        typer.Option(
+            min=0.1, max=100, show_default="5", help="exact: how far, in standard deviations."
+        ),
+    ] = None,
     cosine: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0,
             max=1,
-            help="A channel is done when its mean is known so well; 1 takes all pictures.",
+            show_default="0.98",
+            help="exact: a channel is done when its mean is known so well; 1 takes all pictures.",
         ),
-    ] = 0.98,
+    ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Render at full size, not only what CLIP needs.")
+        bool,
+        typer.Option(
+            "--full", help="exact, gradient: render at full size, not only what CLIP needs."
+        ),
     ] = False,
     rgb: Annotated[
-        bool, typer.Option("--rgb", help="The toRGB layers too (by samples always).")
+        bool,
+        typer.Option("--rgb", help="exact, gradient: the toRGB layers too (by samples always)."),
     ] = False,
+    truncation: Truncation = 0.7,
+    cutoff: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100, metavar="ROWS", help="Truncate only the first rows of w; all if absent."
+        ),
+    ] = None,
     batch: Annotated[
         int, typer.Option(min=1, max=100_000, help="Pictures at once: the bound of the memory.")
     ] = 64,
@@ -102,29 +125,36 @@ def measure(
     as_json: Json = False,
 ) -> None:
     """Measure what every style channel of a model does; stopped, the same command goes on."""
-    from styleclip.checkpoints import load_scan, save_scan
-    from styleclip.editing.relevance import RelevanceConfig, Scan, measure_relevance
+    from styleclip.checkpoints import load_scan
+    from styleclip.checkpoints.banks import scan_keeper
+    from styleclip.editing.relevance import RelevanceConfig, measure_relevance
 
     watch = Stopwatch()
     check_edit_file(out, force)
-    config = RelevanceConfig(
-        method=method, images=images, group=max(2, min(10, images // 10)), sigma=sigma,
-        cosine=None if cosine == 1 else cosine, seed=seed, batch=batch,
-        resolution="full" if full else "enough", rgb=rgb,
-    )  # fmt: skip
+    _check_measure(
+        method,
+        {"--sigma": sigma, "--cosine": cosine},
+        {"--images": images, "--full": full or None, "--rgb": rgb or None},
+    )
+    config = RelevanceConfig(method=method, seed=seed, batch=batch, truncation=truncation,
+                             cutoff=cutoff, resolution="full" if full else "enough",
+                             rgb=rgb)  # fmt: skip
+    if images is not None:
+        config = replace(config, images=images, group=max(2, min(config.group, images // 10)))
+    if sigma is not None:
+        config = replace(config, sigma=sigma)
+    if cosine is not None:
+        config = replace(config, cosine=None if cosine == 1 else cosine)
     studio = open_studio(model, device)
     settings = {**studio.hashes("generator", "clip"), **vars(config)}
     settings.pop("batch")  # changes no number that matters
     partial = out.with_name(out.name + ".partial")
     watch.lap("load")
 
-    def keep(scan: Scan) -> None:
-        save_scan(partial, scan, settings)
-
     with progress() as bar:
         found = measure_relevance(
             studio.generator, studio.embedder, config, bar("measuring"),
-            load_scan(partial, settings), keep,
+            load_scan(partial, settings), scan_keeper(partial, settings),
         )  # fmt: skip
     studio.save_bank(out, found)
     partial.unlink(missing_ok=True)
@@ -150,6 +180,7 @@ def find(
     alpha: Annotated[
         float, typer.Option(min=-100, max=100, help="Deviations that the strongest channel moves.")
     ] = 4.1,
+    rgb: Rgb = True,
     bank: BankFile = None,
     preserve: Preserve = "",
     model: ModelName = "portraits",
@@ -161,7 +192,7 @@ def find(
     from styleclip.editing.directions import DirectionConfig
 
     check_edit_file(out, force)
-    config = DirectionConfig(threshold, channels, alpha)
+    config = DirectionConfig(threshold, channels, alpha, rgb)
     studio = open_studio(model, device)
     pair = studio.prompt(prompt)
     (edit,) = directions_of(studio, pair, [config], bank, names_of(preserve))
@@ -192,6 +223,7 @@ def sweep(
     truncation: Truncation = 0.7,
     refine: Refine = None,
     reinvert: Reinvert = False,
+    rgb: Rgb = True,
     bank: BankFile = None,
     preserve: Preserve = "",
     model: ModelName = "portraits",
@@ -208,10 +240,10 @@ def sweep(
     if len(texts) > 1:
         raise ArgumentError(f"a sweep shows one prompt, got {len(texts)}")
     columns, rows = numbers(alphas, "--alpha"), numbers(betas, "--beta")
-    configs = [DirectionConfig(threshold=beta, strength=1.0) for beta in rows]
+    configs = [DirectionConfig(threshold=beta, strength=1.0, rgb=rgb) for beta in rows]
     images.check_output(out, force)
     request = Request(
-        file, read_picture(file), seed, truncation, refine, reinvert, 1.0, False, True, as_json
+        file, read_picture(file), seed, truncation, refine, reinvert, None, False, True, as_json
     )
     studio = open_studio(model, device)
     prompt = studio.prompt(texts[0])
@@ -274,12 +306,23 @@ def top(
         measure_map(studio)
     relevance = studio.relevance if ways is None else ways
     if prompt is not None:
-        response = relevance.matrix @ prompt_direction(studio.embedder, studio.prompt(prompt)).to(
-            relevance.matrix
-        )
+        pair = studio.prompt(prompt)
+        for note in studio.prompt_warnings(pair):
+            complain(note, kind="warning")
+        wanted = prompt_direction(studio.embedder, pair)
+        response = relevance.matrix @ wanted.to(relevance.matrix)
         columns = response.abs().topk(min(count, int((response != 0).sum()))).indices.tolist()
-        rows = [{"channel": channel_name(studio, c), "R": float(response[c])} for c in columns]
+        rows = [
+            {"channel": channel_name(studio, c), "R": float(response[c]),
+             "effect": float(relevance.effect[c]) or None}
+            for c in columns
+        ]  # fmt: skip
         lines = [f"{row['channel']:>14}  {row['R']:+.4f}" for row in rows]
+        if bool(relevance.effect.any()):  # by samples, and of an fs3, nobody knows it
+            lines = [
+                f"{line}  {relevance.effect[c]:.4f}" for line, c in zip(lines, columns, strict=True)
+            ]
+            lines.insert(0, f"{'channel':>14}  {'R':>7}  effect")
     else:
         assert channel is not None
         columns = [column_of(studio, channel)]
@@ -293,6 +336,23 @@ def top(
     answer(result, lines, as_json)
 
 
+def _check_measure(
+    method: Method, exact: Mapping[str, object], moved: Mapping[str, object]
+) -> None:
+    """Raise ``ArgumentError`` for an option that means nothing to the method."""
+    if method != "exact":
+        for name, value in exact.items():
+            if value is not None:
+                raise ArgumentError(f"{name} belongs to --method exact; leave it out or add that")
+    if method == "samples":
+        for name, value in moved.items():
+            if value is not None:
+                raise ArgumentError(
+                    f"{name} belongs to --method exact or gradient: by samples all channels are "
+                    "seen together, in 2,000 pictures of the size that CLIP needs"
+                )
+
+
 def directions_of(
     studio: Studio,
     prompt: PromptPair,
@@ -303,7 +363,8 @@ def directions_of(
     """The directions of one prompt, said once what the model will not understand of it."""
     from styleclip.studio import PromptWarning
 
-    for note in studio.prompt_warnings(prompt):
+    check_names(studio, preserve)
+    for note in [*studio.prompt_warnings(prompt), *studio.preserve_warnings(preserve)]:
         complain(note, kind="warning")
     ways = ways_of(studio, bank)
     if ways is None:
@@ -313,15 +374,25 @@ def directions_of(
         return [studio.direction(prompt, config, ways, preserve) for config in configs]
 
 
+def check_names(studio: Studio, preserve: Sequence[str]) -> None:
+    """Raise ``PromptError`` for a name that cannot be preserved; warnings are said elsewhere."""
+    from styleclip.studio import PromptWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PromptWarning)
+        for name in preserve:
+            studio.concept(name)
+
+
 def ways_of(studio: Studio, bank: Path | None) -> Ways | None:
-    """The bank of a file, "own" the model's, "instant", "gradient"; None, by samples, if absent."""
+    """The bank of a file, "own" the model's, or a way by its name; None, by samples."""
     if bank is None:
         return None
     match str(bank):
         case "instant":
             return "instant"
-        case "gradient":
-            return "gradient"
+        case "prompt-gradient":
+            return "prompt-gradient"
         case "own":
             return studio.bank
     return studio.load_bank(bank)
@@ -353,7 +424,7 @@ def column_of(studio: Studio, name: str) -> int:
     first = 0
     layer_name, _, number = name.partition(":")
     for layer in studio.generator.layout:
-        if layer.name == layer_name and number.isdigit() and int(number) < layer.channels:
+        if layer.name == layer_name and number.isdecimal() and int(number) < layer.channels:
             return first + int(number)
         first += layer.channels
     layers = ", ".join(f"{la.name}:0-{la.channels - 1}" for la in studio.generator.layout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from styleclip.apps.console import Stopwatch
-from styleclip.apps.directions import OWN, BankFile, ways_of
+from styleclip.apps.directions import OWN, BankFile, check_names, ways_of
 from styleclip.apps.options import (
     AutoStrength,
     Blend,
@@ -28,6 +28,7 @@ from styleclip.apps.options import (
     Preserve,
     Refine,
     Reinvert,
+    Rgb,
     SaveEdit,
     SaveTuning,
     SeedInsteadOfFile,
@@ -80,7 +81,7 @@ def edit(
             "Each is an edit of its own.",
         ),
     ] = None,
-    strength: Strength = 1.0,
+    strength: Strength = None,
     seed: SeedInsteadOfFile = None,
     truncation: Truncation = 0.7,
     out: OutOrFolder = None,
@@ -117,6 +118,7 @@ def edit(
             "many as it takes, if absent.",
         ),
     ] = None,
+    rgb: Rgb = True,
     bank: BankFile = None,
     mapper: Annotated[
         Path | None,
@@ -162,8 +164,13 @@ def edit(
         optimize={"--space": space, "--steps": steps},
         mapper={"--mapper": mapper},
         direction={"--threshold": threshold, "--channels": channels, "--alpha": alpha,
-                   "--bank": bank, "--preserve": preserve or None},
+                   "--bank": bank, "--preserve": preserve or None,
+                   "--no-rgb": None if rgb else True},
     )  # fmt: skip
+    if alpha is not None and auto_strength:
+        raise ArgumentError(
+            "--alpha names the strength and --auto-strength finds it: leave one of them out"
+        )
     if method == "mapper" and preset == "paper":
         raise ArgumentError(
             "a mapper was trained with one preset or the other: leave --preset out, and give "
@@ -176,7 +183,7 @@ def edit(
     request = request.opened(studio)
     how = _how(studio, method, preset, mapper, bank, stay)
     if method == "direction":
-        how = replace(how, config=_direction_config(preset, threshold, channels, alpha))
+        how = replace(how, config=_direction_config(preset, threshold, channels, alpha, rgb))
     elif method == "optimize":
         how = replace(how, config=_config(preset, space, steps))
     fit = strength_config(auto_strength, identity_floor, fits_by_itself(how.config))
@@ -194,7 +201,7 @@ def apply(
             help="A picture file (none with --seed), and files that 'edit --save-edit' wrote.",
         ),
     ] = None,
-    strength: Strength = 1.0,
+    strength: Strength = None,
     seed: SeedInsteadOfFile = None,
     truncation: Truncation = 0.7,
     out: OutOrFolder = None,
@@ -251,8 +258,7 @@ def _how(
     """What a method needs of the model or of files; its config comes from the options."""
     from styleclip.studio import How
 
-    for name in preserve:
-        studio.concept(name)  # raises for one that cannot be used
+    check_names(studio, preserve)
     if method == "mapper":
         return How(studio.mapper if mapper is None else studio.load_mapper(mapper))
     if method == "direction" and preset == "paper" and bank is None:
@@ -274,13 +280,17 @@ def _config(preset: Preset, space: Space | None, steps: int | None) -> Optimizat
 
 
 def _direction_config(
-    preset: Preset, threshold: float | None, channels: int | None, alpha: float | None
+    preset: Preset,
+    threshold: float | None,
+    channels: int | None,
+    alpha: float | None,
+    rgb: bool,
 ) -> DirectionConfig:
     from styleclip.editing.directions import DirectionConfig
 
     if preset == "default":
-        return DirectionConfig(threshold, channels, alpha)
-    config = DirectionConfig.paper()
+        return DirectionConfig(threshold, channels, alpha, rgb)
+    config = DirectionConfig.paper()  # without toRGB
     if channels is not None:
         config = replace(config, threshold=threshold, channels=channels)
     elif threshold is not None:

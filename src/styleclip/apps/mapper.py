@@ -160,14 +160,21 @@ def train(
     given = "--pictures" if pictures is not None else "--latents-file"
     if (pictures or latents_file) and (latents is not None or truncation is not None):
         raise ArgumentError(f"--latents and --truncation are of samples: leave them, or {given}")
-    config = _config(preset, network, levels, len(asked), loss=loss, steps=steps, batch=batch,
-                     rate=rate, seed=seed)  # fmt: skip
-    if identity == "none":
-        config = replace(config, identity_weight=0.0)
+
+    def configured(prompts: int) -> TrainingConfig:
+        config = _config(preset, network, levels, prompts, loss=loss, steps=steps, batch=batch,
+                         rate=rate, seed=seed)  # fmt: skip
+        return replace(config, identity_weight=0.0) if identity == "none" else config
+
+    configured(len(asked))  # raises for what cannot be wanted together
     files = None if pictures is None else files_of(pictures)
     ready = None if latents_file is None else load_latents(latents_file)
     studio = open_studio(model, device, identity)
-    pairs = [studio.prompt(text) for text in asked]
+    pairs = list(dict.fromkeys(studio.prompt(text) for text in asked))
+    if len(pairs) < len(asked):
+        distinct = "1 is" if len(pairs) == 1 else f"{len(pairs)} are"
+        complain(f"of the {len(asked)} prompts some are the same: {distinct} learned", kind="note")
+    config = configured(len(pairs))
     for note in dict.fromkeys(note for each in pairs for note in studio.prompt_warnings(each)):
         complain(note, kind="warning")
     judge = studio.identity if config.identity_weight else None
@@ -231,7 +238,7 @@ def apply_mapper(
             "and what to change, if the mapper knows more than one thing.",
         ),
     ] = None,
-    strength: Strength = 1.0,
+    strength: Strength = None,
     seed: SeedInsteadOfFile = None,
     truncation: Truncation = 0.7,
     out: OutOrFolder = None,

@@ -49,7 +49,15 @@ SeedInsteadOfFile = Annotated[
     ),
 ]
 Strength = Annotated[
-    float, typer.Option(min=-20, max=20, help="1 is the edit as found, 0 none, -1 its opposite.")
+    list[float] | None,
+    typer.Option(
+        min=-20,
+        max=20,
+        metavar="NUMBER",
+        show_default="1",
+        help="1 is the edit as found, 0 none, -1 its opposite. Give it once for all edits, or once "
+        "for each, in their order.",
+    ),
 ]
 Stack = Annotated[bool, typer.Option("--stack", help="Apply the edits together, as one picture.")]
 Refine = Annotated[
@@ -129,6 +137,14 @@ Preserve = Annotated[
     typer.Option(
         metavar="NAMES",
         help="Of a direction: what must stay, separated by commas, as in 'hair colour, glasses'.",
+    ),
+]
+Rgb = Annotated[
+    bool,
+    typer.Option(
+        " /--no-rgb",
+        help="Of a direction: leave the toRGB layers as they are, as the paper does; by samples "
+        "colours change there.",
     ),
 ]
 AutoStrength = Annotated[

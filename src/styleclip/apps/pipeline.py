@@ -47,7 +47,10 @@ Find = Callable[["Studio", int, "Tensor", OnStep], "Edit"]
 
 @dataclass(frozen=True)
 class Request:
-    """What is edited (a ``file`` or a ``seed``), and what is made of it."""
+    """What is edited (a ``file`` or a ``seed``), and what is made of it.
+
+    ``strengths``: one of all edits, or one of each; None is 1.
+    """
 
     file: Path | None
     picture: Image.Image | None
@@ -55,7 +58,7 @@ class Request:
     truncation: float
     refine: int | None
     reinvert: bool
-    strength: float
+    strengths: Sequence[float] | None
     stack: bool
     no_recipe: bool
     as_json: bool
@@ -65,8 +68,9 @@ class Request:
     photo: Photo | None = None
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.strength):
-            raise ArgumentError(f"--strength must be a number, got {self.strength}")
+        for strength in self.strengths or ():
+            if not math.isfinite(strength):
+                raise ArgumentError(f"--strength must be a number, got {strength}")
         if self.wish is not None and self.file is None:
             raise ArgumentError("a photograph is a file: give a picture in place of --seed")
 
@@ -80,6 +84,17 @@ class Request:
     def name(self) -> str:
         """What the names of its outputs begin with."""
         return f"seed-{self.seed}" if self.file is None else self.file.stem
+
+    def strengths_of(self, count: int) -> list[float]:
+        """Of ``count`` edits, one each. Raises ``ArgumentError`` for any other number of them."""
+        given = list(self.strengths or (1.0,))
+        if len(given) not in (1, count):
+            edits = "1 edit" if count == 1 else f"{count} edits"
+            raise ArgumentError(
+                f"--strength is there {len(given)} times for {edits}: give it once for all, or "
+                "once for each"
+            )
+        return given * count if len(given) == 1 else given
 
     def groups(self, count: int) -> list[list[int]]:
         """Which of ``count`` edits make a picture together."""
@@ -107,8 +122,15 @@ class Square:
     w_plus: Tensor  # [1,L,D]
     before: Tensor  # [1,3,R,R]
 
-    def edited(self, edits: Sequence[Edit], strength: float) -> list[tuple[Edit, float]]:
-        return [*self.start.edits, *((each, strength) for each in edits)]
+    def edited(
+        self, edits: Sequence[Edit], strengths: Sequence[float], level: float = 1.0
+    ) -> list[tuple[Edit, float]]:
+        """All edits with their strengths, the new ones at a ``level`` of theirs.
+
+        A search that failed left fewer edits than strengths.
+        """
+        new = zip(edits, strengths, strict=False)
+        return [*self.start.edits, *((each, level * strength) for each, strength in new)]
 
 
 def split_words(
@@ -140,7 +162,8 @@ def plan(
     gif: bool,
     save_edit: Path | None = None,
 ) -> Outputs:
-    """The files of a request, checked."""
+    """The files of a request, checked; so are its strengths."""
+    request.strengths_of(len(prompts))
     if save_edit is not None and len(prompts) > 1:
         raise ArgumentError(f"--save-edit writes one edit, so give one prompt; got {len(prompts)}")
     if save_edit is not None and request.photo is not None and len(request.photo.squares) > 1:
@@ -160,7 +183,8 @@ def edit_with(
     watch: Stopwatch,
 ) -> None:
     """Say what the model will not understand, find every edit, write the pictures and answer."""
-    notes = list(dict.fromkeys(note for each in prompts for note in studio.prompt_warnings(each)))
+    found = [note for each in prompts for note in studio.prompt_warnings(each)]
+    notes = list(dict.fromkeys([*found, *studio.preserve_warnings(how.preserve)]))
     for note in notes:
         complain(note, kind="warning")
     for each in prompts:
@@ -227,6 +251,7 @@ def carry_out(
     from styleclip import images
 
     results: list[dict[str, Any]] = []
+    strengths = request.strengths_of(len(prompts))
     with progress() as bar:
         starts = find_starts(studio, request, bar, watch)
         squares = [_square(start) for start in starts]
@@ -234,13 +259,17 @@ def carry_out(
         for picture, group in enumerate(request.groups(len(prompts))):
             edits, failure = _found(find, squares, group, len(prompts), bar)
             watch.lap("edit")
-            after.append(_write_picture(request, squares, edits, outputs, picture, found_here))
+            chosen = [strengths[i] for i in group]
+            after.append(
+                _write_picture(request, squares, edits, chosen, outputs, picture, found_here)
+            )
             if failure is not None:
                 path = outputs.pictures[picture]
                 raise StyleclipError(f"{failure}; the best edit so far is in {path}") from failure
             for number, of_square in enumerate(edits):
                 results += [
-                    _described(each, request, outputs, picture, number) for each in of_square
+                    _described(*each, request, outputs, picture, number)
+                    for each in zip(of_square, chosen, strict=True)
                 ]
             watch.lap("write")
     if outputs.strip is not None:
@@ -403,6 +432,7 @@ def _write_picture(
     request: Request,
     squares: Sequence[Square],
     edits: Sequence[Sequence[Edit]],
+    strengths: Sequence[float],
     outputs: Outputs,
     picture: int,
     found_here: bool,
@@ -410,15 +440,15 @@ def _write_picture(
     """The squares with their edits; the picture, its sweep and its edit are in their files."""
     from styleclip import images
 
-    def at(strength: float) -> list[Tensor]:
+    def at(level: float) -> list[Tensor]:
         return [
-            square.start.studio.render(square.w_plus, square.edited(each, strength))
+            square.start.studio.render(square.w_plus, square.edited(each, strengths, level))
             for square, each in zip(squares, edits, strict=True)
         ]
 
     path = outputs.pictures[picture]
     first = squares[0].start
-    after = at(request.strength)
+    after = at(1.0)
     make_folder(path.parent)
     alone = len(squares) == 1  # a recipe is one square's
     save_picture(
@@ -426,14 +456,14 @@ def _write_picture(
         _whole(request, squares, after),
         first.studio,
         first.source,
-        squares[0].edited(edits[0], request.strength),
+        squares[0].edited(edits[0], strengths),
         request.no_recipe or not alone,
         outputs.force,
         found_here,
         _corners(request),
     )
     if outputs.gifs:
-        levels = [request.strength * i / (SWEEP - 1) for i in range(SWEEP)]
+        levels = [i / (SWEEP - 1) for i in range(SWEEP)]
         frames = [_preview(_whole(request, squares, at(level))) for level in levels]
         images.save_gif(outputs.gifs[picture], frames, overwrite=outputs.force)
     if outputs.edit is not None:
@@ -493,7 +523,7 @@ def _strip(
 
 
 def _described(
-    edit: Edit, request: Request, outputs: Outputs, picture: int, square: int
+    edit: Edit, strength: float, request: Request, outputs: Outputs, picture: int, square: int
 ) -> dict[str, Any]:
     files = {"out": outputs.pictures[picture]}
     if outputs.gifs:
@@ -504,7 +534,7 @@ def _described(
     return {
         "target": edit.prompt.target,
         "neutral": edit.prompt.neutral,
-        "strength": request.strength,
+        "strength": strength,
         "method": edit.method,
         "config": dict(edit.config),
         **({"face": numbers[square]} if numbers else {}),

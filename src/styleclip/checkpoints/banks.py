@@ -9,8 +9,9 @@ official ``fs3.npy`` is read for a generator that is given: it names none.
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from styleclip.generators import Generator
 KIND = "directions"
 SCAN = "scan"
 BANK_TENSORS = ("matrix", "mean", "std", "effect", "images")
-SCAN_TENSORS = ("change", "length", "images", "chunks")
+SCAN_TENSORS = ("change", "length", "images")
 STATISTICS = "S_mean_std"  # the official file beside an fs3
 ENOUGH = 2_000  # samples, to see whether statistics are a generator's
 FURTHEST = 0.5  # deviations between a mean there and the mean here, of half of the channels
@@ -154,11 +155,23 @@ def _official_statistics(
 
 def save_scan(path: str | Path, scan: Scan, settings: Mapping[str, Any]) -> None:
     """Write the state of a scan, so that ``load_scan`` with the same settings goes on from it."""
-    tensors = {
-        "change": scan.change, "length": scan.length, "images": scan.images,
-        "chunks": torch.tensor([scan.chunks]),
-    }  # fmt: skip
+    tensors = {name: getattr(scan, name) for name in SCAN_TENSORS}
     write_network(path, SCAN, settings, tensors)
+
+
+def scan_keeper(
+    path: str | Path, settings: Mapping[str, Any], seconds: float = 30.0
+) -> Callable[[Scan], None]:
+    """``save_scan`` as a function of the scan, which writes the first time and now and then."""
+    due = 0.0
+
+    def keep(scan: Scan) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            save_scan(path, scan, settings)
+            due = time.monotonic() + seconds
+
+    return keep
 
 
 def load_scan(path: str | Path, settings: Mapping[str, Any]) -> Scan | None:
@@ -175,7 +188,7 @@ def load_scan(path: str | Path, settings: Mapping[str, Any]) -> Scan | None:
             "measure into another file"
         )
     tensors = _checked(Path(path), network, SCAN_TENSORS)
-    return Scan(tensors["change"], tensors["length"], tensors["images"], int(tensors["chunks"][0]))
+    return Scan(**tensors)
 
 
 def _checked(path: Path, network: Network, wanted: tuple[str, ...]) -> dict[str, torch.Tensor]:

@@ -22,6 +22,7 @@ from styleclip.checkpoints import (
 from styleclip.checkpoints.clip_openai import Activation
 from styleclip.checkpoints.files import first_line, read_weights
 from styleclip.errors import ArgumentError, CheckpointError
+from styleclip.prompts import Templates, template_sentences
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -33,6 +34,7 @@ def load_clip(
     path: str | Path,
     tokenizer: str | Path | None = None,
     activation: Activation | None = None,
+    templates: Templates | None = None,
 ) -> ClipEmbedder:
     """A CLIP with a ViT image tower, float32, on the CPU.
 
@@ -44,16 +46,31 @@ def load_clip(
     vocabulary file; without it, single files take their model's or the one in their own folder, and
     where there is none only ``embed_images`` and ``embed_token_ids`` work: texts raise
     ``PromptError``. ``activation`` of single files overrides what is said or assumed: "quick_gelu"
-    for networks that began as OpenAI's, "gelu" for others.
+    for networks that began as OpenAI's, "gelu" for others. ``templates``: the sentences that texts
+    are put into, each with one ``{}``, or "imagenet"; those of the model, or none, if absent.
     Warns (``CheckpointWarning``) where something had to be assumed. Raises ``CheckpointError``.
     """
-    from styleclip.clip.embedder import ClipEmbedder
+    from styleclip.clip.embedder import PLAIN
 
+    sentences = None if templates is None else template_sentences(templates)  # before the reading
     if activation not in (None, "gelu", "quick_gelu"):
         raise ArgumentError(f"activation must be 'gelu' or 'quick_gelu', got {activation!r}")
     location = _locate(path)
-    if tokenizer is None and registry.is_model(path):
-        tokenizer = registry.read_model(path).tokenizer
+    if registry.is_model(path):
+        model = registry.read_model(path)
+        tokenizer = model.tokenizer if tokenizer is None else tokenizer
+        sentences = model.templates if sentences is None else sentences
+    embedder = _read(location, tokenizer, activation)
+    embedder.templates = sentences or PLAIN
+    return embedder
+
+
+def _read(
+    location: Path, tokenizer: str | Path | None, activation: Activation | None
+) -> ClipEmbedder:
+    """The CLIP of a file or folder, with its tokenizer."""
+    from styleclip.clip.embedder import ClipEmbedder
+
     if location.is_dir():
         found = open_clip_file(location)
         if found is None:

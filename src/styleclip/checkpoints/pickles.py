@@ -34,13 +34,14 @@ def read_plain(path: str | Path) -> Any:
     ``CheckpointError`` for a file that is missing, damaged or hostile.
     """
     path = Path(path)
-    with opened(path) as (stream, size), guarded(path, "pickle"):
+    with opened(path) as (stream, size):
         head = stream.read(len(NPY))
-        if head == NPY:
-            return _npy(stream, size)
-        source = Source(stream, 0, size)
-        zipped = head.startswith(b"PK\x03\x04")
-        return Finished(size).value(zip_tree(source) if zipped else stream_tree(source))
+        with guarded(path, ".npy file" if head == NPY else "pickle"):
+            if head == NPY:
+                return _npy(stream, size)
+            source = Source(stream, 0, size)
+            zipped = head.startswith(b"PK\x03\x04")
+            return Finished(size).value(zip_tree(source) if zipped else stream_tree(source))
 
 
 def _npy(stream: BinaryIO, size: int) -> npt.NDArray[Any]:

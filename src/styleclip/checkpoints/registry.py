@@ -24,7 +24,8 @@ from typing import Any
 
 from styleclip.checkpoints.cache import Cache
 from styleclip.checkpoints.public import BUNDLES, FILES, VOCABULARY, Bundle, Licence
-from styleclip.errors import CheckpointError
+from styleclip.errors import ArgumentError, CheckpointError
+from styleclip.prompts import template_sentences
 
 PACKAGE = Path(__file__).resolve().parent.parent
 BUILT_IN = {"portraits": PACKAGE / "portraits" / "weights"}
@@ -91,6 +92,20 @@ class Model:
                 f"no such file: {advice}"
             )
         return stated
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The sentences that its CLIP is shown texts in; none if it states none.
+
+        ``model.json`` lists them under "templates", or says "imagenet". Raises ``CheckpointError``.
+        """
+        stated = self.extra.get("templates", [])
+        try:
+            if not isinstance(stated, str | list):
+                raise ArgumentError(f"templates are a list of sentences, got {stated!r}")
+            return template_sentences(stated)
+        except ArgumentError as error:
+            raise CheckpointError(f"{self.folder / DESCRIPTION}: {error}") from error
 
     @property
     def tokenizer(self) -> Path | None:

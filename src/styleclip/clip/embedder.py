@@ -21,12 +21,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.errors import ArgumentError, CheckpointError, PromptError
+from styleclip.prompts import Templates, template_sentences
 
 if TYPE_CHECKING:
     from transformers import CLIPModel
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+PLAIN = ("{}",)  # the template that leaves a text as it is
 
 
 class Embedder(Protocol):
@@ -43,9 +45,9 @@ class ClipEmbedder:
     """A CLIP with its tokenizer and preprocessing.
 
     ``tokenizer`` is any callable of `transformers`' tokenizers; without one only
-    ``embed_token_ids`` works. ``templates`` are sentences with one ``{}``; a text is embedded in
-    each of them, and the normalised mean is its vector (section 3.1.4 of the paper). Every text is
-    embedded once and kept.
+    ``embed_token_ids`` works. ``templates`` are sentences with one ``{}``, or "imagenet"; a text is
+    embedded in each of them, and the normalised mean is its vector (section 3.1.4 of the paper).
+    Every text is embedded once and kept.
     """
 
     def __init__(
@@ -54,21 +56,23 @@ class ClipEmbedder:
         tokenizer: Any | None,
         mean: Sequence[float] = OPENAI_MEAN,
         std: Sequence[float] = OPENAI_STD,
-        templates: Sequence[str] = ("{}",),
+        templates: Templates = PLAIN,
     ) -> None:
-        if not templates or any(template.count("{}") != 1 for template in templates):
-            raise ArgumentError(f"every template needs exactly one {{}}, got {list(templates)}")
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.mean = torch.tensor(mean).view(1, 3, 1, 1)
         self.std = torch.tensor(std).view(1, 3, 1, 1)
-        self.templates = tuple(templates)
+        self.templates = template_sentences(templates)
+        if not self.templates:
+            raise ArgumentError(
+                "templates need a sentence with exactly one {}; '{}' leaves a text as it is"
+            )
         vision: Any = model.config.vision_config
         self.image_size = int(vision.image_size)  # pixels, each way
         self._known_texts: dict[str, Tensor] = {}
 
     @classmethod
-    def from_folder(cls, folder: str | Path, templates: Sequence[str] = ("{}",)) -> Self:
+    def from_folder(cls, folder: str | Path, templates: Templates = PLAIN) -> Self:
         """A folder as `transformers` saves it: config, weights, tokenizer, preprocessing."""
         from transformers import AutoTokenizer, CLIPModel
 
@@ -129,7 +133,7 @@ class ClipEmbedder:
         device = self.mean.device
         for text in dict.fromkeys(texts):
             if text not in self._known_texts:
-                sentences = [template.format(text) for template in self.templates]
+                sentences = [template.replace("{}", text) for template in self.templates]
                 vectors = self.embed_token_ids(self._tokenize(text, sentences).to(device))
                 self._known_texts[text] = F.normalize(vectors.mean(dim=0), dim=-1)
         return torch.stack([self._known_texts[text].to(device) for text in texts])

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleclip.clip.embedder import Embedder
+from styleclip.clip.embedder import PLAIN, Embedder
 from styleclip.editing.latent_map import LatentMap, enough_resolution
 from styleclip.errors import ArgumentError, PromptError
 from styleclip.generators import Generator
@@ -29,7 +29,7 @@ from styleclip.losses import (
     target_distance,
     text_direction,
 )
-from styleclip.prompts import PromptPair
+from styleclip.prompts import PromptPair, Templates, template_sentences
 
 Loss = Literal["reach", "directional", "target"]
 ClipInput = Literal["correct", "paper"]
@@ -70,10 +70,15 @@ def ask(
     return Asked(targets, directions, middle + goal * deviations, deviations)
 
 
-def text_directions(embedder: Embedder, prompts: Sequence[PromptPair]) -> Tensor:
-    """normalise(target - neutral) [P,E]. Raises ``PromptError`` where there is no difference."""
-    targets = embedder.embed_texts([each.target for each in prompts])
-    neutrals = embedder.embed_texts([each.neutral for each in prompts])
+def text_directions(
+    embedder: Embedder, prompts: Sequence[PromptPair], templates: Templates = ()
+) -> Tensor:
+    """normalise(target - neutral) [P,E]. Raises ``PromptError`` where there is no difference.
+
+    ``templates``: the sentences that both sides are put into, for a CLIP that has not its own.
+    """
+    targets = _embed_in(embedder, [each.target for each in prompts], templates)
+    neutrals = _embed_in(embedder, [each.neutral for each in prompts], templates)
     alike = torch.isclose(targets, neutrals, atol=1e-6).all(dim=1)
     if bool(alike.any()):
         same = prompts[int(alike.int().argmax())]
@@ -82,6 +87,16 @@ def text_directions(embedder: Embedder, prompts: Sequence[PromptPair]) -> Tensor
             "say it in other words"
         )
     return text_direction(targets, neutrals)
+
+
+def _embed_in(embedder: Embedder, texts: Sequence[str], templates: Templates) -> Tensor:
+    """N texts -> [N,E], each the normalised mean over the sentences that it is put into."""
+    sentences = template_sentences(templates)
+    has_own = tuple(getattr(embedder, "templates", PLAIN)) != PLAIN
+    if not sentences or has_own:
+        return embedder.embed_texts(texts)
+    vectors = [embedder.embed_texts([each.replace("{}", t) for each in sentences]) for t in texts]
+    return F.normalize(torch.stack(vectors).mean(dim=1), dim=-1)
 
 
 def clip_terms(

@@ -9,6 +9,7 @@ whose quickest way takes seconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -21,8 +22,12 @@ from styleclip.editing.asking import text_directions
 from styleclip.editing.edit import Edit
 from styleclip.editing.relevance import Relevance
 from styleclip.errors import ArgumentError, PromptError
-from styleclip.prompts import PromptPair
+from styleclip.latents import StyleLayout
+from styleclip.prompts import PromptPair, Templates, template_sentences
 
+# Of a prompt's direction, so that it still asks for what it did: in the portraits' vocabulary at
+# most 0.60 is left where its own group is preserved, at least 0.73 where all other groups are.
+LEAST_LEFT = 0.65
 AUTOMATIC = 0.1  # beta where nobody asks for another, but half of the largest |R| at most
 
 
@@ -32,11 +37,16 @@ class DirectionConfig:
 
     ``strength`` is alpha: the strongest channel moves so many of its standard deviations. None is
     a step of one deviation, for ``strength.fit_strength`` to find each picture's own alpha.
+    ``rgb``: whether toRGB layers move too, if the bank knows them (by samples they carry colours).
+    ``templates``: "imagenet", or sentences with one ``{}``, that both texts are put into, for a
+    CLIP that has not its own.
     """
 
     threshold: float | None = None
     channels: int | None = None
     strength: float | None = None
+    rgb: bool = True
+    templates: Templates = ()
 
     def __post_init__(self) -> None:
         if self.threshold is not None and self.channels is not None:
@@ -45,11 +55,17 @@ class DirectionConfig:
             raise ArgumentError(f"threshold must be at least 0 and below 1, got {self.threshold}")
         if self.channels is not None and self.channels < 1:
             raise ArgumentError(f"channels must be at least 1, got {self.channels}")
+        if self.strength is not None and (self.strength == 0 or not math.isfinite(self.strength)):
+            raise ArgumentError(
+                f"with a strength (alpha) of {self.strength:g} nothing would change: give another "
+                "finite number, negative for the opposite"
+            )
+        template_sentences(self.templates)
 
     @classmethod
     def paper(cls, threshold: float = 0.15, strength: float = 4.1) -> DirectionConfig:
         """The official notebook's defaults, for a bank of exact relevance."""
-        return cls(threshold=threshold, strength=strength)
+        return cls(threshold=threshold, strength=strength, rgb=False, templates="imagenet")
 
 
 def find_direction(
@@ -58,21 +74,25 @@ def find_direction(
     prompt: PromptPair,
     config: DirectionConfig = DirectionConfig(),
     preserve: Sequence[Tensor] = (),
+    layout: StyleLayout | None = None,
 ) -> Edit:
     """The step [1,S] that ``prompt`` asks for, the same for every picture.
 
-    ``preserve``: directions [E] of what must stay; their part of the prompt's is left out. Raises
-    ``PromptError`` where the two texts are one to the embedder, or where nothing is left to ask
+    ``preserve``: directions [E] of what must stay; their part of the prompt's is left out.
+    ``layout``, the generator's, says which columns are toRGB: needed where ``config.rgb`` is False
+    and the relevance has them. That ``embedder`` is the CLIP that was measured with, nobody can see
+    here but by its width: ``Studio`` compares the hashes of a bank from a file. Raises
+    ``PromptError`` where the two texts are one to the embedder, or where little is left to ask
     for; ``ArgumentError`` where no channel passes the threshold.
     """
-    wanted = without(prompt_direction(embedder, prompt), preserve)
-    step = channel_step(relevance, wanted.to(relevance.matrix), config)
+    wanted = without(prompt_direction(embedder, prompt, config.templates), preserve)
+    step = channel_step(relevance, wanted.to(relevance.matrix), config, layout)
     return Edit("direction", prompt, style_step=step[None], config=asdict(config))
 
 
-def prompt_direction(embedder: Embedder, prompt: PromptPair) -> Tensor:
+def prompt_direction(embedder: Embedder, prompt: PromptPair, templates: Templates = ()) -> Tensor:
     """normalise(target - neutral) [E]. Raises ``PromptError`` where there is no difference."""
-    return text_directions(embedder, [prompt])[0]
+    return text_directions(embedder, [prompt], templates)[0]
 
 
 def without(direction: Tensor, others: Sequence[Tensor]) -> Tensor:
@@ -84,12 +104,17 @@ def without(direction: Tensor, others: Sequence[Tensor]) -> Tensor:
     )
     basis = columns[:, sizes > 1e-4 * sizes.max()]  # what is named twice spans no more
     left = direction - basis @ (basis.t() @ direction)
-    if left.norm() < 0.1:
+    if left.norm() < LEAST_LEFT:
         raise PromptError("what should change is what should be preserved: preserve less")
     return F.normalize(left, dim=0)
 
 
-def channel_step(relevance: Relevance, wanted: Tensor, config: DirectionConfig) -> Tensor:
+def channel_step(
+    relevance: Relevance,
+    wanted: Tensor,
+    config: DirectionConfig,
+    layout: StyleLayout | None = None,
+) -> Tensor:
     """alpha ds [S] of the channels whose relevance to ``wanted`` [E] passes."""
     if relevance.matrix.shape[1] != len(wanted):
         raise ArgumentError(
@@ -97,6 +122,13 @@ def channel_step(relevance: Relevance, wanted: Tensor, config: DirectionConfig) 
             f"numbers, the prompt's has {len(wanted)}: use the CLIP that it was measured with"
         )
     response = relevance.matrix @ wanted  # R
+    if not config.rgb and has_rgb(relevance):
+        if layout is None:
+            raise ArgumentError(
+                "this relevance may hold toRGB layers, and rgb=False leaves them out: say which "
+                "columns are theirs, with layout=generator.layout"
+            )
+        response = torch.where(layout.conv_columns().to(response.device), response, 0.0)
     largest = response.abs().max()
     if not largest > 0:
         raise ArgumentError(
@@ -112,6 +144,12 @@ def channel_step(relevance: Relevance, wanted: Tensor, config: DirectionConfig) 
     chosen = torch.where(kept, response, 0.0)
     alpha = 1.0 if config.strength is None else config.strength
     return alpha * relevance.std.to(chosen) * chosen / chosen.abs().max()
+
+
+def has_rgb(relevance: Relevance) -> bool:
+    """Whether rows of toRGB layers may be there: by samples always, or when they were asked for."""
+    method = relevance.config.get("method", "samples")
+    return method == "samples" or bool(relevance.config.get("rgb", False))
 
 
 def passing_value(response: Tensor, config: DirectionConfig) -> float:

@@ -68,6 +68,9 @@ class MapperConfig:
             raise ArgumentError(
                 f"there is no level {unknown[0]!r}: choose from {', '.join(LEVELS)}"
             )
+        twice = [name for name in LEVELS if levels.count(name) > 1]
+        if twice:
+            raise ArgumentError(f"the level {twice[0]!r} is there twice: name each level once")
         chosen = [name for name in LEVELS if name in levels]
         return cls("w_plus", tuple(Group(name, *LEVELS[name], width) for name in chosen))
 

@@ -46,6 +46,8 @@ CHOICES = {
     "clip_input": ("correct", "paper"),
     "resolution": ("full", "enough"),
     "precision": ("mixed", "float32"),
+    "norm": ("channels", "layers"),
+    "edit_noise": ("const", "random"),
 }
 
 
@@ -70,6 +72,8 @@ class TrainingConfig:
     clip_input: Literal["correct", "paper"] = "correct"
     resolution: Literal["full", "enough"] = "enough"  # rendered for CLIP
     precision: Literal["mixed", "float32"] = "mixed"  # rendering and CLIP in bfloat16, on CUDA
+    norm: Literal["channels", "layers"] = "channels"  # of the paper's networks, see MapperConfig
+    edit_noise: Literal["const", "random"] = "const"  # of the edit; sources have the network's own
     held_out: int = 64  # latents that say when to stop
     check_every: int = 50
     patience: int | None = 4  # checks without a gain of 0.1 %; None: to the end, all latents learn
@@ -98,7 +102,12 @@ class TrainingConfig:
 
     @classmethod
     def paper(cls, network: Literal["levels", "single", "style"] = "levels") -> TrainingConfig:
-        """The official training: 50,000 steps of two pictures, with Ranger at 0.5."""
+        """The official training: 50,000 steps of two pictures, with Ranger at 0.5.
+
+        In W+ its quirks too: the normalisation runs over the rows, and the edit is drawn with new
+        noise at every step, the source with the network's own.
+        """
+        in_style = network == "style"
         return cls(
             network=network,
             loss="target",
@@ -114,6 +123,8 @@ class TrainingConfig:
             resolution="full",
             precision="float32",
             patience=None,
+            norm="channels" if in_style else "layers",
+            edit_noise="const" if in_style else "random",
         )
 
     @property
@@ -178,7 +189,7 @@ def train_mapper(
         random = torch.Generator().manual_seed((config.seed * 1_000_003 + step) % 2**63)
         pictures = learning[torch.randint(len(learning), (config.batch,), generator=random)]
         asked = torch.randint(len(prompts), (config.batch,), generator=random)
-        terms = task.terms(mapper, pictures, asked)
+        terms = task.terms(mapper, pictures, asked, random)
         loss = torch.stack(list(terms.values())).sum(dim=0).mean()
         if not bool(torch.isfinite(loss)):
             raise NonFiniteError(
@@ -244,7 +255,7 @@ def new_mapper(
             layout = MapperConfig.single(width)
         else:
             layout = MapperConfig.style(generator.layout)
-        return Mapper(layout).to(latents.device)
+        return Mapper(replace(layout, norm=config.norm)).to(latents.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,8 +312,11 @@ class _Task:
         """Of the pictures that CLIP is shown."""
         return shown_resolution(self.generator, self.embedder, self.config.resolution)
 
-    def render(self, style: Tensor) -> Tensor:
-        return self.generator.synthesis(style, resolution=self.resolution)
+    def render(self, style: Tensor, random: torch.Generator | None = None) -> Tensor:
+        """Images [B,3,r,r], with new noise from ``random`` where the config asks for it."""
+        if random is None or self.config.edit_noise == "const":
+            return self.generator.synthesis(style, resolution=self.resolution)
+        return self.generator.synthesis(style, "random", self.resolution, random)
 
     def look(self, images: Tensor) -> Tensor:
         """Images -> unit vectors [B,E]."""
@@ -325,7 +339,11 @@ class _Task:
         return moved, torch.stack([part.square().mean(dim=1) for part in parts]).sum(dim=0)
 
     def terms(
-        self, mapper: Mapper | TextMapper, pictures: Tensor, asked: Tensor
+        self,
+        mapper: Mapper | TextMapper,
+        pictures: Tensor,
+        asked: Tensor,
+        random: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """Every term of the loss, weighted, one value a picture."""
         config, wanted, device = self.config, self.asked[asked], self.latents.device.type
@@ -333,7 +351,7 @@ class _Task:
         # the step is small, so it stays exact
         style, size = self.moved(mapper, self.latents[pictures], wanted.direction)
         with torch.autocast(device, torch.bfloat16, enabled=mixed):
-            images = self.render(style)
+            images = self.render(style, random)
             embeddings = self.look(images)
         sources = self.sources[pictures]
         terms = clip_terms(wanted, config.loss, config.keep_weight, embeddings, sources)
@@ -345,7 +363,7 @@ class _Task:
 
     @torch.no_grad()
     def loss(self, mapper: Mapper | TextMapper, pictures: Tensor) -> float:
-        """The mean loss on some pictures, each with its own prompt."""
+        """The mean loss on some pictures, each with its own prompt and the network's own noise."""
         total = 0.0
         for part in pictures.split(chunk_size(self.resolution)):
             terms = self.terms(mapper, part, part * 7919 % len(self.asked.goal))  # spread over all

@@ -107,13 +107,12 @@ class Scan:
     """How far a measurement is: all that a kill must not lose.
 
     ``change`` [S,E]: sum of u_ic (by gradient [S,K], in the principal directions); ``length`` [S]:
-    sum of |e(+) - e(-)| (of slopes); ``images`` [S]: their number; ``chunks``: pieces done.
+    sum of |e(+) - e(-)| (of slopes); ``images`` [S]: their number, which says what is done.
     """
 
     change: Tensor
     length: Tensor
     images: Tensor
-    chunks: int = 0
 
 
 @torch.no_grad()
@@ -152,16 +151,18 @@ def measure_relevance(
 ) -> Relevance:
     """The relevance of every channel that is not toRGB.
 
-    ``on_scan`` is called after every piece of an exact measurement, or one by gradient, with the
-    state of the work; given back as ``scan``, the same config goes on from there and ends in the
-    same numbers.
+    ``on_scan`` is called after every batch of an exact measurement, or one by gradient, with the
+    state of the work (keep it now and then); given back as ``scan``, the same config goes on from
+    there and ends in the same numbers.
     """
     mean, std = style_statistics(
         generator, config.samples, config.seed, config.truncation, config.cutoff
     )
     styles = _pictures(generator, config)
     if config.method == "samples":
-        found = measure_latent_map(generator, embedder, LatentMapConfig(seed=config.seed), on_step)
+        usual = LatentMapConfig(seed=config.seed)
+        usual = replace(usual, chunk=min(usual.chunk, config.batch))
+        found = measure_latent_map(generator, embedder, usual, on_step)
         return relevance_of_map(generator, found, mean, std, config)
     if config.method == "gradient":
         return _by_gradient(
@@ -241,37 +242,57 @@ def _scan(
     on_step: OnStep | None,
     on_scan: Callable[[Scan], None] | None,
 ) -> None:
-    """The exact measurement, a piece of work for every layer and group of images."""
+    """The exact measurement: for every layer, for every group of images, batches of channels.
+
+    Whether a channel goes on is asked where a group begins, of what is known until there; a channel
+    has the whole group behind it or nothing, so the counts alone say where a stopped scan was.
+    """
     resolution = _resolution(generator, embedder, config)
     groups = torch.arange(len(styles)).split(config.group)
     whole = int(_measurable(generator, resolution, config).sum()) * len(styles)
     layers = [layer for layer in generator.layout if _is_measured(layer, resolution, config)]
-    pieces = [(layer, group) for layer in layers for group in groups]
-    for number, (layer, group) in enumerate(pieces):
-        if number < scan.chunks:
-            continue
-        columns = generator.layout.columns(partial(eq, layer))
-        columns &= ~known(scan, config.cosine, len(styles))
-        if bool(columns.any()):
+    for layer in layers:
+        for group in groups:
+            begun = scan.images > int(group[0])
+            columns = generator.layout.columns(partial(eq, layer))
+            columns &= begun | (
+                (scan.images == int(group[0])) & ~known(scan, config.cosine, len(styles))
+            )
+            # batches are cut from all channels of the group, so they are the same after a stop
+            size = max(1, config.batch // (2 * len(group)))
+            parts = columns.nonzero().flatten().split(size)
+            parts = [part[~begun[part]] for part in parts if not bool(begun[part].all())]
+            if not parts:
+                continue
             # what lies in front of the layer is the same however its channels are moved
-            prefix = generator.prefix(styles[group], layer)
-            for part in columns.nonzero().flatten().split(max(1, config.batch // (2 * len(group)))):
-                apart = _pushed_apart(
-                    generator, embedder, styles[group], prefix, part, mean, std, config, resolution
-                )  # [C,N,E]
-                apart = apart.cpu()
-                scan.change[part] += F.normalize(apart, dim=2).double().sum(dim=1)
-                scan.length[part] += apart.norm(dim=2).double().sum(dim=1)
+            shared = [
+                (styles[some], generator.prefix(styles[some], layer))
+                for some in group.split(max(1, config.batch // 2))
+            ]
+            for part in parts:
+                found = [
+                    _pushed_apart(
+                        generator, embedder, some, prefix, part, mean, std, config, resolution
+                    )
+                    for some, prefix in shared
+                ]
+                apart = torch.cat(found, dim=1).cpu()  # [C,N,E]
+                change, length = in_common(apart)
+                scan.change[part] += change
+                scan.length[part] += length
                 scan.images[part] += len(group)
-        scan.chunks = number + 1
-        if on_scan is not None:
-            on_scan(scan)
-        if on_step is not None:
-            # a channel that needs no more images has them all behind it
-            settled = known(scan, config.cosine, len(styles)) & (scan.images > 0)
-            done = torch.where(settled, len(styles), scan.images).sum().item()
-            left = whole if number + 1 == len(pieces) else int(done)
-            on_step(left, whole, {"images a channel": _average_images(scan)})
+                if on_scan is not None:
+                    on_scan(scan)
+                if on_step is not None:
+                    # a channel that needs no more images has them all behind it
+                    settled = known(scan, config.cosine, len(styles)) & (scan.images > 0)
+                    done = torch.where(settled, len(styles), scan.images).sum().item()
+                    on_step(int(done), whole, {"images a channel": _average_images(scan)})
+
+
+def in_common(apart: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences e(+) - e(-) [C,N,E] -> the sums over images of u_ic [C,E] and of lengths [C]."""
+    return F.normalize(apart, dim=2).double().sum(dim=1), apart.norm(dim=2).double().sum(dim=1)
 
 
 def _pushed_apart(
@@ -291,10 +312,17 @@ def _pushed_apart(
     for i, column in enumerate(columns.tolist()):
         moved[i, 0, :, column] = mean[column] + config.sigma * std[column]
         moved[i, 1, :, column] = mean[column] - config.sigma * std[column]
-    images = generator.synthesis(
-        moved.flatten(0, 2), resolution=resolution, start=prefix.repeat(2 * channels)
-    )
-    up, down = embedder.embed_images(images).view(channels, 2, pictures, -1).unbind(1)
+    rows = moved.flatten(0, 2)
+    most = max(pictures, config.batch // pictures * pictures)  # whole repetitions of the prefix
+    embeddings = [
+        embedder.embed_images(
+            generator.synthesis(
+                some, resolution=resolution, start=prefix.repeat(len(some) // pictures)
+            )
+        )
+        for some in rows.split(most)
+    ]
+    up, down = torch.cat(embeddings).view(channels, 2, pictures, -1).unbind(1)
     apart: Tensor = up - down
     return apart
 
@@ -339,14 +367,16 @@ def _by_gradient(
         )
     basis = principal_directions(embeddings, config.components)  # [K,E]
     scan = scan or _nothing_known(len(mean), len(basis))
-    for number, part in enumerate(styles.split(config.group)):
-        if number < scan.chunks:
-            continue
-        jacobian = embedding_slopes(generator, embedder, part, basis, resolution).cpu()  # [K,N,S]
+    for first in range(int(scan.images.max()), len(styles), config.group):
+        part = styles[first : first + config.group]
+        slopes = [
+            embedding_slopes(generator, embedder, some, basis, resolution).cpu()
+            for some in part.split(config.batch)
+        ]
+        jacobian = torch.cat(slopes, dim=1)  # [K,N,S]
         scan.change += F.normalize(jacobian, dim=0).sum(dim=1).t()
         scan.length += jacobian.norm(dim=0).sum(dim=0)
         scan.images += len(part)
-        scan.chunks = number + 1
         if on_scan is not None:
             on_scan(scan)
         if on_step is not None:

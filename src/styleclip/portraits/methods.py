@@ -281,7 +281,9 @@ def direction_row(
     preparation += time.perf_counter() - started
 
     def find(index: list[int], judged: JudgedPrompt) -> Edit:
-        edit = find_direction(relevance, embedder, judged.prompt, config)
+        edit = find_direction(
+            relevance, embedder, judged.prompt, config, layout=generator.layout
+        )  # fmt: skip
         if not fits_by_itself(config):
             return edit
         return fit_strength(generator, embedder, pictures.w_plus[index], edit, latent_map)

@@ -26,10 +26,10 @@ from styleclip.checkpoints import (
     save_bank,
     save_mapper,
     save_network,
-    save_scan,
     save_training,
     tensors_hash,
 )
+from styleclip.checkpoints.banks import scan_keeper
 from styleclip.checkpoints.registry import DIRECTIONS, LATENT_MAP, MAPPER
 from styleclip.clip.embedder import ClipEmbedder
 from styleclip.editing.latent_map import measure_latent_map
@@ -38,7 +38,7 @@ from styleclip.editing.mapper_training import (
     TrainingState,
     train_mapper,
 )
-from styleclip.editing.relevance import RelevanceConfig, Scan, measure_relevance
+from styleclip.editing.relevance import RelevanceConfig, measure_relevance
 from styleclip.evaluation.prompts import read_prompt_list
 from styleclip.generators.stylegan2 import StyleGAN2
 from styleclip.portraits.training import OnStep
@@ -114,12 +114,10 @@ def add_bank(
     settings = {**hashes, **asdict(BANK)}
     path = work / f"directions-{_digest(settings)}.scan"
 
-    def keep(scan: Scan) -> None:
-        save_scan(path, scan, settings)
-
     bank = measure_relevance(
-        generator, embedder, BANK, on_step("directions"), load_scan(path, settings), keep
-    )
+        generator, embedder, BANK, on_step("directions"), load_scan(path, settings),
+        scan_keeper(path, settings),
+    )  # fmt: skip
     save_bank(model / DIRECTIONS, bank, hashes["generator"], hashes["clip"])
 
 

@@ -1,0 +1,55 @@
+"""Kill a command of the command line at random moments, as a power cut would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+KILLS, ATTEMPTS, LONGEST = 2, 8, 120
+
+
+def kill_at_random(words: Sequence[str | Path], out: Path, seconds: float) -> list[str]:
+    """Start it twice, and kill it both times; the command, to be run once more.
+
+    It dies a random share of the rest of its work after the first state that it writes beside
+    ``out``; undisturbed, all of the work takes ``seconds``. The seed is printed.
+    """
+    seed = time.time_ns()
+    print(f"moments of the kills: Random({seed})")
+    random = Random(seed)
+    command = [sys.executable, "-m", "styleclip", *map(str, words)]
+    partial, rest, kills = out.with_name(out.name + ".partial"), seconds, 0
+    for _ in range(ATTEMPTS):
+        before, share = state_of(partial), random.random()
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+        deadline = time.monotonic() + LONGEST
+        while state_of(partial) in (None, before) and process.poll() is None:
+            assert time.monotonic() < deadline, f"no state in {LONGEST} s"
+            time.sleep(0.002)
+        try:
+            process.wait(share * rest)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills, rest = kills + 1, rest * (1 - share)
+            print(f"killed after {share:.3f} of the rest")
+        else:
+            assert process.returncode == 0
+            rest /= 2  # it was faster than that: once more
+        out.unlink(missing_ok=True)  # killed between the result and the end
+        if kills == KILLS:
+            return command
+    raise AssertionError(f"killed {kills} times in {ATTEMPTS} runs")
+
+
+def state_of(partial: Path) -> int | None:
+    """Differs when a new state was written; None while there is none."""
+    try:
+        return partial.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
