@@ -653,7 +653,8 @@ class Studio:
         parts: list[Part] = ["generator"] if self.tuning is None else ["generator", "tuning"]
         if edits and found_here:
             parts.append("clip")
-            if any(uses_latent_map(edit) for edit, _ in edits):
+            # a map that is not there had no part in it, and is not measured to be mentioned
+            if self.has_latent_map and any(uses_latent_map(edit) for edit, _ in edits):
                 parts.append("latent map")
         return Recipe(
             model=self.model.name,

@@ -13,6 +13,7 @@ import torch
 
 from styleclip import images
 from styleclip.checkpoints import load_bank, load_edit, save_bank
+from styleclip.checkpoints.registry import LATENT_MAP
 from styleclip.editing import relevance as measuring
 from styleclip.studio import Studio
 from tests.apps.killing import kill_at_random
@@ -351,3 +352,21 @@ def test_a_direction_without_a_bank_measures_and_keeps_nothing(
     edit = ("edit", TARGET, "--seed", "3", "--method", "direction", "--bank", way)
     assert run(*edit, "--out", "i.png").code == 0, run.err
     assert run("show", "i.png", "--replay").code == 0, run.err
+
+
+def test_a_bank_and_a_strength_ask_for_no_latent_map(
+    run: Run, bank: Path, fs3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 1024 pixels measuring one takes a quarter of an hour, only to name it in a recipe."""
+    run.model = Path(shutil.copytree(run.model, "model"))
+    (run.model / LATENT_MAP).unlink()
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("the whole latent map was measured")
+
+    monkeypatch.setattr(Studio, "measure_latent_map", forbidden)
+    edit = ("edit", PROMPT, "--seed", "3", "--method", "direction", "--alpha", "2")
+    for out, file in (("a.png", bank), ("b.png", fs3)):
+        assert run(*edit, "--channels", "4", "--bank", file, "--out", out).code == 0, run.err
+        assert images.read_recipe(out)["hashes"].keys() == {"generator", "clip"}
+        assert run("show", out, "--replay").code == 0, run.err
