@@ -40,7 +40,7 @@ class Question:
     batch: int = 20  # pictures at once
     model: str = "portraits"  # a trained one
     rows: int = 48  # channels of it whose rows are compared
-    cosine: float = 0.963  # at which a channel is done
+    cosine: float = 0.967  # at which a channel is done
 
 
 def run(question: Question, settings: Settings) -> dict[str, Any]:
