@@ -18,7 +18,6 @@ from torch import Tensor
 
 from styleclip import images
 from styleclip.checkpoints import (
-    load_bank,
     load_clip,
     load_edit,
     load_encoder,
@@ -29,7 +28,6 @@ from styleclip.checkpoints import (
 )
 from styleclip.checkpoints.public import FILES, VOCABULARY
 from styleclip.editing.relevance import style_statistics
-from styleclip.errors import CheckpointWarning
 from tests.apps.running import PROMPT, Run
 from tests.reference import full_size
 
@@ -138,52 +136,63 @@ def test_a_file_is_inspected_and_converted(name: str, run: Run, public: Public) 
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)  # the same float32 weights
 
 
-@pytest.fixture
-def model(public: Public, run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def add(run: Run, public: Public, **parts: str) -> None:
     """The files under one name, as ``styleclip models add`` puts them together."""
-    monkeypatch.setenv("STYLECLIP_HOME", str(place / "home"))
-    parts = {"generator": GENERATOR, "clip": CLIP, "encoder": ENCODER, "identity": IDENTITY}
     words = [word for part, name in parts.items() for word in (f"--{part}", public(name))]
     words += ["--tokenizer", public(VOCABULARY), "--neutral", "a face", "--faces"]
     assert run("models", "add", "full", *words, model=False).code == 0, run.err
     run.model = Path("full")
-    return run
 
 
-def test_an_edit_of_a_picture(model: Run) -> None:
-    Image.linear_gradient("L").resize((300, 300)).convert("RGB").save("me.png")
-    edit = ("edit", "me.png", PROMPT, "--space", "w_plus", "--steps", "2", "--refine", "0")
-    assert model(*edit, "--out", "a.png").code == 0, model.err
-    assert images.open_picture("a.png").size == (1024, 1024)
-    assert model("show", "a.png", "--replay").code == 0, model.err
+def test_a_picture_is_edited(run: Run, public: Public) -> None:
+    """By optimisation and by an official mapper, from the latent that e4e finds."""
+    add(run, public, generator=GENERATOR, clip=CLIP, encoder=ENCODER, identity=IDENTITY)
+    Image.linear_gradient("L").resize((640, 480)).convert("RGB").save("me.png")
+    edit = ("edit", "me.png", PROMPT, "--refine", "0")
+    optimize = ("--method", "optimize", "--space", "w_plus", "--steps", "2")
+    mapper = ("--method", "mapper", "--mapper", public(MAPPER))
+    for name, method in (("a", optimize), ("b", mapper)):
+        files = ("--out", f"{name}.png", "--save-edit", f"{name}.safetensors")
+        assert run(*edit, *method, *files).code == 0, run.err
+        assert images.open_picture(f"{name}.png").size == (1024, 1024)
+        step = load_edit(f"{name}.safetensors").w_plus_step
+        assert step is not None and step.shape == (1, 18, 512)
+        assert bool(step.any(dim=2)[:, :14].all())  # CLIP looks at 256 pixels, which 14 rows draw
+    assert run("show", "a.png", "--replay", "--json").json()["largest_difference"] == 0
 
 
-@pytest.mark.parametrize("rows", [6_048, 5_376])
-def test_a_direction_of_the_official_bank(rows: int, model: Run, public: Public) -> None:
-    generator = load_generator(public(GENERATOR))
-    mean, std = style_statistics(generator, 50)
-    full_size.write_statistics(Path("S_mean_std"), generator, mean, std)
+@pytest.mark.parametrize(
+    ("generator", "clip", "rows", "last"),
+    [(GENERATOR, CLIP, 5_376, 128), (PICKLE, LAION, 6_048, 1024)],
+)
+def test_a_seed_is_edited_by_an_official_direction(
+    generator: str, clip: str, rows: int, last: int, run: Run, public: Public
+) -> None:
+    add(run, public, generator=generator, clip=clip)
+    network = load_generator("full")
+    layout = network.layout
+    mean, std = style_statistics(network, 500, seed=1)  # other samples than those it is held to
+    full_size.write_statistics(Path("S_mean_std"), network, mean, std)
+    del network
     full_size.write_directions(Path("fs3.npy"), rows)
-    layout = generator.layout
-    del generator
-    find = ("directions", "find", PROMPT, "d.safetensors", "--bank", "fs3.npy")
-    found = model(*find, "--channels", "20", "--alpha", "3", "--json").json()
-    assert found["channels"] == 20
-    step = load_edit("d.safetensors").style_step
+    seen = run("inspect", "fs3.npy", "--json", model=False).json()
+    assert (seen["kind"], seen["figures"]) == ("directions", {"channels": rows, "embedding": 512})
+    words = ("--generator", public(generator), "--json")
+    ours = run("convert", "fs3.npy", "bank.safetensors", *words, model=False).json()
+    assert (ours["kind"], ours["layout"]) == ("directions", "styleclip")
+    assert run("edit", PROMPT, "--seed", "1", "--method", "direction", "--bank", "fs3.npy",
+               "--alpha", "3", "--threshold", "0.08", "--out", "a.png",
+               "--save-edit", "a.safetensors").code == 0, run.err  # fmt: skip
+    assert run.err.count("does not say which generator and CLIP") == 1
+    assert images.open_picture("a.png").size == (1024, 1024)
+    step = load_edit("a.safetensors").style_step
     assert step is not None and step.shape == (1, 9088)
-    # 5,376 rows end at 128 pixels
-    last = max(layer.resolution for layer, part in zip(layout, layout.split(step), strict=True)
-               if part.any())  # fmt: skip
-    assert last <= (1024 if rows == 6_048 else 128)
-    with pytest.warns(CheckpointWarning, match="does not say which generator"):
-        bank = load_bank("fs3.npy", load_generator(public(GENERATOR)))
-    assert bank.matrix.any(dim=1).sum() == rows
-    apply = ("apply", "--seed", "1", "d.safetensors", "--out", "b.png")
-    assert model(*apply).code == 0, model.err
-    assert images.open_picture("b.png").size == (1024, 1024)
-
-
-def test_an_edit_of_the_official_mapper(model: Run, public: Public) -> None:
-    edit = ("edit", "--seed", "1", PROMPT, "--method", "mapper", "--mapper", public(MAPPER))
-    assert model(*edit, "--out", "c.png").code == 0, model.err
-    assert images.open_picture("c.png").size == (1024, 1024)
+    layers = zip(layout, layout.split(step), strict=True)
+    moved = {layer.resolution for layer, part in layers if part.any()}
+    assert 4 in moved and max(moved) <= last
+    # the converted one finds the same direction
+    assert run("directions", "find", PROMPT, "b.safetensors", "--bank", "bank.safetensors",
+               "--alpha", "3", "--threshold", "0.08").code == 0, run.err  # fmt: skip
+    again = load_edit("b.safetensors").style_step
+    assert again is not None
+    torch.testing.assert_close(again, step, rtol=0, atol=1e-5)  # float32 both ways

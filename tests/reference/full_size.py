@@ -37,10 +37,13 @@ BLUR = torch.outer(torch.tensor([1.0, 3.0, 3.0, 1.0]), torch.tensor([1.0, 3.0, 3
 
 
 class Draw:
-    """Normal numbers, one tensor after the other from one seed."""
+    """Normal numbers, one tensor after the other from one seed.
+
+    Seeds are far from those of samples: a z drawn as the first layer was would be one of its rows.
+    """
 
     def __init__(self, seed: int) -> None:
-        self.random = torch.Generator().manual_seed(seed)
+        self.random = torch.Generator().manual_seed(20_000 + seed)
 
     def __call__(self, *shape: int, scale: float = 1.0, mean: float = 0.0) -> Tensor:
         return torch.randn(shape, generator=self.random).mul_(scale).add_(mean)
