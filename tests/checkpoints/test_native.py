@@ -76,6 +76,47 @@ def test_integers_keep_their_type_whatever_the_dtype(tmp_path: Path) -> None:
     assert read_network(tmp_path / "x").state_dict["n"].dtype == torch.int64
 
 
+def test_the_bytes_are_those_of_safetensors(tmp_path: Path) -> None:
+    """The file is written a tensor at a time; the library lays out the same one."""
+    tensors = {
+        "steps": torch.tensor(3), "b": torch.randn(3, 2).t(), "a": torch.randn(2, 3, 4, 4),
+        "half": torch.randn(5).half(), "none": torch.zeros(0, 4), "flag": torch.tensor([True]),
+        "last": torch.randn(2, 4, 3, 3).to(memory_format=torch.channels_last),
+    }  # fmt: skip
+    save_network(tmp_path / "ours", "any", {"x": 1}, tensors)
+    with safe_open(tmp_path / "ours", "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["config"]) == {"x": 1} and metadata["kind"] == "any"
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(whole, tmp_path / "theirs", metadata)
+    ours, theirs = ((tmp_path / name).read_bytes() for name in ("ours", "theirs"))
+    headers = [json.loads(each[8 : 8 + int.from_bytes(each[:8], "little")])
+               for each in (ours, theirs)]  # fmt: skip
+    assert headers[0] == headers[1]
+    numbers = sum(tensor.nbytes for tensor in whole.values())
+    assert ours[-numbers:] == theirs[-numbers:]
+
+
+@pytest.mark.slow
+def test_a_network_is_not_held_twice_to_be_written(tmp_path: Path) -> None:
+    size = 400_000_000
+    script = f"""
+import resource, sys, torch
+from styleclip.checkpoints import save_network
+tensors = {{str(i): torch.ones(25_000_000) for i in range({size} // 100_000_000)}}
+save_network(sys.argv[1], "any", {{}}, {{"small": torch.ones(1)}})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+save_network(sys.argv[1], "any", {{}}, tensors)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+      * (1 if sys.platform == "darwin" else 1024))
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "x")]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    assert int(done.stdout) < 0.5 * size
+    assert (tmp_path / "x").stat().st_size > size
+    (tmp_path / "x").unlink()
+
+
 def test_tied_and_transposed_tensors_can_be_saved(tmp_path: Path) -> None:
     x = torch.arange(6.0).reshape(2, 3)
     save_network(tmp_path / "x", "any", {"n": 1}, {"a": x, "b": x, "c": x.t()})

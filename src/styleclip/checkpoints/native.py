@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints.files import Weights, first_line, read_weights
+from styleclip.checkpoints.files import SAFETENSORS, Weights, first_line, read_weights
 from styleclip.errors import CheckpointError
 
 FORMAT = "styleclip/1"
@@ -43,21 +43,21 @@ def save_network(
     ``config`` must be JSON; ``dtype`` (such as ``torch.float16``) is how floating-point tensors are
     stored, None as they are.
     """
-    from safetensors.torch import save
-
     path = Path(path)
-    tensors = {}
-    for name, tensor in state_dict.items():
-        stored = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-        # a copy of its own: safetensors refuses tensors that share memory
-        tensors[name] = tensor.detach().to("cpu", stored, copy=True).contiguous()
     text = json.dumps(dict(config), sort_keys=True)
     metadata = {"format": FORMAT, "kind": kind, "config": text}
-    content = _in_one_order(save(tensors, metadata))
+    types = {
+        name: dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+        for name, tensor in state_dict.items()
+    }
+    order, header = _header(state_dict, types, metadata)
     handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
     try:
         with open(handle, "wb") as stream:
-            stream.write(content)
+            stream.write(header)
+            for name in order:  # one at a time: a network is not in memory twice to be written
+                stored = state_dict[name].detach().to("cpu", types[name]).contiguous()
+                stream.write(stored.reshape(-1).view(torch.uint8).numpy().data)
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp allows the owner alone
         os.replace(temporary, path)
     except BaseException:
@@ -73,11 +73,9 @@ def write_network(
     dtype: torch.dtype | None = None,
 ) -> None:
     """``save_network`` where a user named the file. Raises ``CheckpointError`` if it cannot be."""
-    from safetensors import SafetensorError
-
     try:
         save_network(path, kind, config, tensors, dtype)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise CheckpointError(
             f"{path} cannot be written ({first_line(error)}): choose another place"
         ) from error
@@ -104,13 +102,28 @@ def load_unfinished(path: str | Path, kind: str, made_by: Mapping[str, str]) -> 
     return network.state_dict if network.config == dict(made_by) else {}
 
 
-def _in_one_order(content: bytes) -> bytes:
-    """A safetensors file with its header's keys sorted: one network, one sequence of bytes."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
-    text = header.encode("utf-8")
+def _header(
+    tensors: Mapping[str, Tensor], types: Mapping[str, torch.dtype], metadata: Mapping[str, str]
+) -> tuple[list[str], bytes]:
+    """The order of the tensors in a safetensors file, and what stands in front of them.
+
+    Wide numbers come first, so that all lie at multiples of their size; then names decide: one
+    network, one sequence of bytes.
+    """
+    names = {known: name for name, known in SAFETENSORS.items()}
+    order = sorted(tensors, key=lambda each: (-types[each].itemsize, names[types[each]], each))
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in order:
+        start, end = end, end + tensors[name].numel() * types[name].itemsize
+        entries[name] = {
+            "dtype": names[types[name]],
+            "shape": list(tensors[name].shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(entries, sort_keys=True, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8
-    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+    return order, len(text).to_bytes(8, "little") + text
 
 
 def read_network(
