@@ -46,5 +46,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into .venv (the first time this takes some minutes)"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
-		-c constraints.txt torch -e '.[dev,portraits]'
+		-c constraints.txt torch -e '.[dev,portraits,ui,video,docs]'
 	@touch $@
