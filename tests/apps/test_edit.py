@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -150,6 +153,54 @@ def test_another_number_of_strengths_is_refused(run: Run, stack: tuple[str, ...]
         assert f"--strength is there 2 times for {complaint}: give it once for all" in run.err
         assert run.err.count("\n") == 1
     assert files() == set()
+
+
+# What is written beside a picture
+
+
+def test_a_film_is_the_sweep_of_the_gif(run: Run) -> None:
+    words = ("edit", "--seed", "1", PROMPT, "--steps", "2", "--gif", "--mp4", "--out", "a.png")
+    (found,) = run(*words, "--json").json()["edits"]
+    assert (found["gif"], found["mp4"]) == ("a.gif", "a.mp4")
+    with av.open("a.mp4") as film:
+        (stream,) = film.streams
+        frames = [each.to_image() for each in film.decode(stream)]
+    assert stream.codec_context.name == "h264" and stream.codec_context.pix_fmt == "yuv420p"
+    assert len(frames) == 8 + 1 + 8 + 1  # three strengths, there and back, rest at both ends
+    with Image.open("a.gif") as gif:
+        for number, shown in ((0, 0), (1, 8), (2, 9)):
+            gif.seek(number)
+            ours, theirs = (np.asarray(each.convert("RGB"), int) for each in (frames[shown], gif))
+            assert np.abs(ours - theirs).mean() < 12  # both lose something
+    assert run(*words).code == 2 and "a.png exists already" in run.err
+    Path("a.png").unlink()
+    Path("a.gif").unlink()
+    assert run(*words).code == 2 and "a.mp4 exists already" in run.err
+
+
+def test_without_the_extra_a_film_is_refused_before_the_work(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert run("edit", "--seed", "1", PROMPT, "--mp4").code == 2
+    assert "pip install 'styleclip[video]'" in run.err and run.err.count("\n") == 1
+    assert files() == set()
+
+
+def test_heat_shows_where_each_picture_changed(run: Run, picture: Path) -> None:
+    # one prompt's name is what the heat map of the other would be called
+    words = ("edit", picture, SAD, f"{SAD} heat", *QUICK, "--heat", "--out", "a")
+    found = run(*words, "--json").json()["edits"]
+    stem = "a/me-a-sad-face"
+    assert [each["out"] for each in found] == [f"{stem}.png", f"{stem}-heat.png"]
+    assert [each["heat"] for each in found] == [f"{stem}-heat-2.png", f"{stem}-heat-heat.png"]
+    run("invert", picture, "--refine", "0", "--out", "b.png")
+    expected = images.heat_overlay(images.read_image("b.png"), images.read_image(f"{stem}.png"))
+    heat = images.open_picture(f"{stem}-heat-2.png")
+    assert np.abs(np.asarray(expected, int) - np.asarray(heat, int)).mean() < 2  # of 255, rounded
+    run("edit", picture, SAD, *QUICK, "--strength", "0", "--heat", "--out", "c.png")
+    pixels = np.asarray(images.open_picture("c-heat.png"), int)
+    assert np.ptp(pixels, axis=2).max() <= 1  # nothing changed: grey
 
 
 # Edits in files

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -101,6 +102,20 @@ def test_the_chosen_faces_are_edited(see: Run, options: list[str], edited: list[
     for number in edited:
         assert changed[int(MIDDLES[number - 1].real)]
     assert ("largest" in see.err) == (not options)
+
+
+@pytest.mark.usefixtures("strong")
+def test_heat_and_film_are_of_the_whole_photo(see: Run) -> None:
+    words = ("--landmarks", "three.json", "--face", "1", *QUICK, "--heat", "--mp4")
+    assert see("edit", "photo.png", PROMPT, *words, "--out", "a.png").code == 0, see.err
+    heat = np.asarray(images.open_picture("a-heat.png"), int)
+    assert heat.shape == (150, 300, 3)
+    coloured = (np.ptp(heat, axis=2) > 1).any(axis=0)
+    assert coloured[int(MIDDLES[0].real)]
+    reach = 3 * round(300 * images.HEAT_SPREAD) + 1
+    assert not coloured[np.flatnonzero(columns_of(1)).max() + reach :].any()
+    with av.open("a.mp4") as film:
+        assert film.streams.video[0].codec_context.width == 300
 
 
 @pytest.mark.usefixtures("strong")

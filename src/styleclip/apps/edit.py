@@ -17,11 +17,13 @@ from styleclip.apps.options import (
     Face,
     Force,
     Gif,
+    Heat,
     IdentityBy,
     IdentityFloor,
     Json,
     Landmarks,
     ModelName,
+    Mp4,
     NoRecipe,
     OutOrFolder,
     Photo,
@@ -43,6 +45,7 @@ from styleclip.apps.options import (
     strength_config,
     with_tuning,
 )
+from styleclip.apps.outputs import Extras
 from styleclip.apps.photos import photo_wish
 from styleclip.apps.pipeline import (
     Request,
@@ -141,6 +144,8 @@ def edit(
     tuning: TuningFile = None,
     strip: StripFlag = False,
     gif: Gif = False,
+    mp4: Mp4 = False,
+    heat: Heat = False,
     save_edit: SaveEdit = None,
     model: ModelName = "portraits",
     device: Device = "auto",
@@ -188,7 +193,8 @@ def edit(
         how = replace(how, config=_config(preset, space, steps))
     fit = strength_config(auto_strength, identity_floor, fits_by_itself(how.config))
     prompts = [studio.prompt(text) for text in texts]
-    outputs = plan(request, prompts, out, force, strip, gif, save_edit)
+    extras = Extras(strip, gif, mp4, heat, save_edit)
+    outputs = plan(request, prompts, out, force, extras)
     edit_with(studio, request, prompts, replace(how, fit=fit), outputs, watch)
 
 
@@ -217,6 +223,8 @@ def apply(
     tuning: TuningFile = None,
     strip: StripFlag = False,
     gif: Gif = False,
+    mp4: Mp4 = False,
+    heat: Heat = False,
     model: ModelName = "portraits",
     device: Device = "auto",
     force: Force = False,
@@ -239,7 +247,7 @@ def apply(
     request = request.opened(studio)
     edits = [studio.load_edit(file) for file in files]
     prompts = [each.prompt for each in edits]
-    outputs = plan(request, prompts, out, force, strip, gif)
+    outputs = plan(request, prompts, out, force, Extras(strip, gif, mp4, heat))
     studio.generator  # noqa: B018  # loads it
     watch.lap("load")
     carry_out(

@@ -99,6 +99,13 @@ StripFlag = Annotated[
 Gif = Annotated[
     bool, typer.Option("--gif", help="Also write the sweep from no strength to this one.")
 ]
+Mp4 = Annotated[
+    bool, typer.Option("--mp4", help="Also write that sweep as a film (extra 'video').")
+]
+Heat = Annotated[
+    bool,
+    typer.Option("--heat", help="Also write where each picture changed, as colours over it."),
+]
 SaveEdit = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Also write the edit, a .safetensors file for 'apply'."),

@@ -25,19 +25,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What is written beside the pictures: strengths side by side, sweeps, heat maps, the edit."""
+
+    strip: bool = False
+    gif: bool = False
+    mp4: bool = False
+    heat: bool = False
+    edit: Path | None = None
+
+
+@dataclass(frozen=True)
 class Outputs:
-    """The files to write; ``gifs`` and ``edits`` are as many as ``pictures``, or none."""
+    """The files to write; of gifs, films and heat maps as many as of ``pictures``, or none."""
 
     pictures: list[Path]
     strip: Path | None = None
     gifs: list[Path] = field(default_factory=list)
+    films: list[Path] = field(default_factory=list)
+    heats: list[Path] = field(default_factory=list)
     edit: Path | None = None
     force: bool = False
 
     def __iter__(self) -> Iterator[Path]:
-        yield from self.pictures
-        yield from self.gifs
+        yield from (*self.pictures, *self.gifs, *self.films, *self.heats)
         yield from (path for path in (self.edit, self.strip) if path is not None)
+
+    def of_picture(self, picture: int) -> dict[str, Path]:
+        """The files of one picture by what they are, for --json."""
+        kinds = {"out": self.pictures, "gif": self.gifs, "mp4": self.films, "heat": self.heats}
+        found = {kind: paths[picture] for kind, paths in kinds.items() if paths}
+        return found if self.edit is None else {**found, "saved": self.edit}
 
 
 def plan_outputs(
@@ -45,11 +63,13 @@ def plan_outputs(
     captions: Sequence[str],
     out: Path | None,
     force: bool,
-    strip: bool = False,
-    gif: bool = False,
-    edit: Path | None = None,
+    extras: Extras = Extras(),
 ) -> Outputs:
     """Files for pictures of ``name`` with these captions; raises if one cannot be written."""
+    if extras.mp4:
+        from styleclip.apps.films import check_extra
+
+        check_extra()
     if len(captions) == 1:
         (caption,) = captions
         pictures = [out or Path(f"{name}-{slug(caption)}.png")]
@@ -64,8 +84,17 @@ def plan_outputs(
         strip_path = folder / f"{name}-strip.png"
         stems = _distinct([f"{name}-{slug(each)}" for each in captions], {strip_path.stem})
         pictures = [folder / f"{stem}.png" for stem in stems]
-    gifs = [path.with_suffix(".gif") for path in pictures] if gif else []
-    outputs = Outputs(pictures, strip_path if strip else None, gifs, edit, force)
+    taken = {strip_path.stem, *(path.stem for path in pictures)}
+    heats = _distinct([f"{path.stem}-heat" for path in pictures], taken)
+    outputs = Outputs(
+        pictures,
+        strip_path if extras.strip else None,
+        [path.with_suffix(".gif") for path in pictures] if extras.gif else [],
+        [path.with_suffix(".mp4") for path in pictures] if extras.mp4 else [],
+        [pictures[0].with_name(f"{stem}.png") for stem in heats] if extras.heat else [],
+        extras.edit,
+        force,
+    )
     check_outputs(outputs, may_make_folder=len(captions) > 1)
     return outputs
 
@@ -78,12 +107,9 @@ def check_outputs(outputs: Outputs, may_make_folder: bool = False) -> None:
     if may_make_folder and not folder.is_dir():
         _check_folder(folder)
         return
+    suffixes = dict.fromkeys(outputs.gifs, ".gif") | dict.fromkeys(outputs.films, ".mp4")
     for path in outputs:
-        suffix = ".png"
-        if path in outputs.gifs:
-            suffix = ".gif"
-        elif path == outputs.edit:
-            suffix = ".safetensors"
+        suffix = ".safetensors" if path == outputs.edit else suffixes.get(path, ".png")
         images.check_output(path, outputs.force, suffix)
 
 

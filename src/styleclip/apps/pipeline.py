@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styleclip.apps.console import OnStep, Stopwatch, answer, complain, progress
-from styleclip.apps.outputs import Outputs, make_folder, plan_outputs, save_picture
+from styleclip.apps.outputs import Extras, Outputs, make_folder, plan_outputs, save_picture
 from styleclip.apps.photos import Photo, PhotoWish, open_photo
 from styleclip.checkpoints.registry import LATENT_MAP
 from styleclip.errors import (
@@ -158,12 +158,11 @@ def plan(
     prompts: Sequence[PromptPair],
     out: Path | None,
     force: bool,
-    strip: bool,
-    gif: bool,
-    save_edit: Path | None = None,
+    extras: Extras,
 ) -> Outputs:
     """The files of a request, checked; so are its strengths."""
     request.strengths_of(len(prompts))
+    save_edit = extras.edit
     if save_edit is not None and len(prompts) > 1:
         raise ArgumentError(f"--save-edit writes one edit, so give one prompt; got {len(prompts)}")
     if save_edit is not None and request.photo is not None and len(request.photo.squares) > 1:
@@ -171,7 +170,7 @@ def plan(
     if request.save_tuning is not None and request.photo and len(request.photo.squares) > 1:
         raise ArgumentError("--save-tuning writes the tuning of one face: choose it with --face N")
     captions = captions_of(request, prompts)
-    return plan_outputs(request.name, captions, out, force, strip, gif, save_edit)
+    return plan_outputs(request.name, captions, out, force, extras)
 
 
 def edit_with(
@@ -437,8 +436,9 @@ def _write_picture(
     picture: int,
     found_here: bool,
 ) -> list[Tensor]:
-    """The squares with their edits; the picture, its sweep and its edit are in their files."""
+    """The squares with their edits; the picture, its sweeps and its edit are in their files."""
     from styleclip import images
+    from styleclip.apps import films
 
     def at(level: float) -> list[Tensor]:
         return [
@@ -449,11 +449,12 @@ def _write_picture(
     path = outputs.pictures[picture]
     first = squares[0].start
     after = at(1.0)
+    whole = _whole(request, squares, after)
     make_folder(path.parent)
     alone = len(squares) == 1  # a recipe is one square's
     save_picture(
         path,
-        _whole(request, squares, after),
+        whole,
         first.studio,
         first.source,
         squares[0].edited(edits[0], strengths),
@@ -462,10 +463,17 @@ def _write_picture(
         found_here,
         _corners(request),
     )
-    if outputs.gifs:
+    if outputs.gifs or outputs.films:
         levels = [i / (SWEEP - 1) for i in range(SWEEP)]
         frames = [_preview(_whole(request, squares, at(level))) for level in levels]
-        images.save_gif(outputs.gifs[picture], frames, overwrite=outputs.force)
+        if outputs.gifs:
+            images.save_gif(outputs.gifs[picture], frames, overwrite=outputs.force)
+        if outputs.films:
+            film = films.sweep([images.tile(each) for each in frames])
+            films.write_mp4(outputs.films[picture], *film, overwrite=outputs.force)
+    if outputs.heats:
+        heat = _heat(request, squares, whole)
+        images.save_image(outputs.heats[picture], heat, overwrite=outputs.force)
     if outputs.edit is not None:
         first.studio.save_edit(outputs.edit, edits[0][0])
     return after
@@ -478,6 +486,18 @@ def _whole(
     if request.photo is None or not request.photo.blend:
         return after[0]
     return request.photo.with_edits([square.before for square in squares], after)
+
+
+def _heat(request: Request, squares: Sequence[Square], whole: Tensor | Image.Image) -> Image.Image:
+    """Where ``whole``, which is written, differs from what it was before the edit."""
+    from PIL import Image
+
+    from styleclip import images
+
+    if not isinstance(whole, Image.Image):
+        return images.heat_overlay(squares[0].before, whole)
+    assert request.photo is not None
+    return images.heat_overlay(*map(images.to_tensor, (request.photo.picture, whole)))
 
 
 def _corners(request: Request) -> list[tuple[float, float]] | None:
@@ -525,11 +545,6 @@ def _strip(
 def _described(
     edit: Edit, strength: float, request: Request, outputs: Outputs, picture: int, square: int
 ) -> dict[str, Any]:
-    files = {"out": outputs.pictures[picture]}
-    if outputs.gifs:
-        files["gif"] = outputs.gifs[picture]
-    if outputs.edit is not None:
-        files["saved"] = outputs.edit
     numbers = request.photo.numbers if request.photo is not None else []
     return {
         "target": edit.prompt.target,
@@ -538,7 +553,7 @@ def _described(
         "method": edit.method,
         "config": dict(edit.config),
         **({"face": numbers[square]} if numbers else {}),
-        **{kind: str(path) for kind, path in files.items()},
+        **{kind: str(path) for kind, path in outputs.of_picture(picture).items()},
     }
 
 
