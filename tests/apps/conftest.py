@@ -28,7 +28,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Run:
     monkeypatch.setattr(Studio, "load", load_once)
-    monkeypatch.setattr("styleclip.apps.pipeline.SWEEP", 3)  # a GIF takes longer than its edit
+    monkeypatch.setattr("styleclip.apps.writing.SWEEP", 3)  # a GIF takes longer than its edit
     return Run(tiny_model, capsys)
 
 

@@ -28,13 +28,8 @@ from styleclip.apps.options import (
     open_studio,
 )
 from styleclip.apps.outputs import check_edit_file
-from styleclip.apps.pipeline import (
-    Request,
-    find_start,
-    measure_map,
-    read_picture,
-    split_words,
-)
+from styleclip.apps.pipeline import measure_map
+from styleclip.apps.starts import Request, find_start, read_picture, split_words
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:

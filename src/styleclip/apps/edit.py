@@ -47,14 +47,8 @@ from styleclip.apps.options import (
 )
 from styleclip.apps.outputs import Extras
 from styleclip.apps.photos import photo_wish
-from styleclip.apps.pipeline import (
-    Request,
-    carry_out,
-    edit_with,
-    plan,
-    read_picture,
-    split_words,
-)
+from styleclip.apps.pipeline import carry_out, edit_with, plan
+from styleclip.apps.starts import Request, read_picture, split_words
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:

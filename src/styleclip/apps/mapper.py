@@ -38,15 +38,8 @@ from styleclip.apps.options import (
     strength_config,
 )
 from styleclip.apps.outputs import Extras, check_edit_file, make_folder
-from styleclip.apps.pipeline import (
-    PICTURES,
-    Request,
-    edit_with,
-    measure_map,
-    plan,
-    read_picture,
-    split_words,
-)
+from styleclip.apps.pipeline import edit_with, measure_map, plan
+from styleclip.apps.starts import PICTURES, Request, read_picture, split_words
 from styleclip.errors import ArgumentError, MissingExtraError
 from styleclip.evaluation.prompts import read_prompt_list
 
