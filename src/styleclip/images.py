@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from styleclip.errors import ImageError
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF")  # none that runs programs
 MAX_PIXELS = 100_000_000  # a picture of 10,000 x 10,000; decoded it takes 300 MB
 RECIPE_KEY = "styleclip"
+RUN_KEY = "styleclip-run"
 TILE = 192  # pixels a picture has at least in a strip, room enough for a caption
 MARGIN = 12
 FONT = 14  # pixels, of a caption under a tile of 192; larger tiles have larger ones
@@ -103,10 +105,17 @@ def to_picture(image: Tensor) -> Image.Image:
     return Image.fromarray(unit.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
 
 
-def png_bytes(image: Tensor | Image.Image, recipe: Mapping[str, Any] | None = None) -> bytes:
-    """One picture as the bytes of a PNG file, with its recipe if there is one."""
+def png_bytes(
+    image: Tensor | Image.Image, recipe: Mapping[str, Any] | None = None, run: str = ""
+) -> bytes:
+    """One picture as the bytes of a PNG file, with its recipe if there is one.
+
+    ``run``: a word that says which of many runs wrote it, for ``read_run``.
+    """
     picture = to_picture(image) if isinstance(image, Tensor) else image
     chunks = PngInfo()
+    if run:
+        chunks.add_itxt(RUN_KEY, run)
     if recipe is not None:
         chunks.add_itxt(RECIPE_KEY, json.dumps(recipe, ensure_ascii=False), zip=True)
     buffer = io.BytesIO()
@@ -119,13 +128,14 @@ def save_image(
     image: Tensor | Image.Image,
     recipe: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    run: str = "",
 ) -> None:
-    """Write one picture as PNG, whole or not at all.
+    """Write one picture as PNG, whole or not at all, with its recipe and ``run`` if there are any.
 
     Raises ``ImageError`` if the file exists (unless ``overwrite``) or cannot be written.
     """
     check_output(path, overwrite)
-    _write(Path(path), png_bytes(image, recipe), overwrite)
+    _write(Path(path), png_bytes(image, recipe, run), overwrite)
 
 
 def save_bytes(path: str | Path, content: bytes, overwrite: bool = False) -> None:
@@ -154,6 +164,12 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     if not isinstance(recipe, dict):
         raise ImageError(f"the recipe in {path} is not a JSON object: make the picture again")
     return recipe
+
+
+def read_run(path: str | Path) -> str:
+    """Which run wrote a PNG, "" if it does not say. Pixels are not looked at. ``ImageError``."""
+    with _opened(Path(path), FORMATS) as picture:
+        return str(picture.info.get(RUN_KEY, ""))
 
 
 def strip(pictures: Sequence[Tensor | Image.Image], captions: Sequence[str]) -> Image.Image:
@@ -289,10 +305,19 @@ def check_output(path: str | Path, overwrite: bool = False, suffix: str = ".png"
         raise _unwritable(path, error) from error
 
 
+def is_unfinished(name: str, path: Path) -> bool:
+    """Whether a file of this name is what a killed write of ``path`` left beside it."""
+    return re.fullmatch(rf"{re.escape(_prefix(path))}\w+\.part", name) is not None
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:40]}."  # the whole name may be as long as a name can be
+
+
 def _write(path: Path, content: bytes, overwrite: bool) -> None:
     temporary: Path | None = None
     try:
-        prefix = f".{path.name[:40]}."  # the whole name may be as long as a name can be
+        prefix = _prefix(path)
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as stream:

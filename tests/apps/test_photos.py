@@ -17,31 +17,16 @@ from styleclip import images
 from styleclip.faces.landmarks import Landmarks
 from styleclip.studio import Studio
 from tests.apps.running import PROMPT, Run, files
-from tests.faces.faces import UPRIGHT, moved, similarity, smooth_photo
+from tests.faces.faces import (
+    FACES,
+    MIDDLES,
+    SIDES,
+    face_of,
+    smooth_photo,
+)
 
 SAD = "a sad face"
 QUICK = ("--steps", "2", "--refine", "0")
-SIDES = (60.0, 110.0, 70.0)  # pixels of the three faces' squares, from left to right
-MIDDLES = (40 + 70j, 140 + 60j, 250 + 80j)
-
-
-def face_of(side: float, degrees: float, middle: complex) -> Landmarks:
-    by = similarity(side, degrees, 0)
-    return moved(UPRIGHT, similarity(side, degrees, middle - by(0.5 + 0.5j)))
-
-
-FACES = [face_of(SIDES[i], (-10, 20, 0)[i], MIDDLES[i]) for i in range(3)]
-
-
-@pytest.fixture(scope="session")
-def face_model(tiny_model: Path) -> Path:
-    """The tiny model again, of faces now."""
-    folder = tiny_model.parent / "faces"
-    shutil.copytree(tiny_model, folder)
-    description = json.loads((folder / "model.json").read_text())
-    description["alignment"] = {"kind": "points", **UPRIGHT.to_json()}
-    (folder / "model.json").write_text(json.dumps(description))
-    return folder
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 
 from styleclip.apps.console import Stopwatch
 from styleclip.apps.directions import OWN, BankFile, check_names, ways_of
+from styleclip.apps.many import edit_many, edits_settings, how_settings, plan_many
 from styleclip.apps.options import (
     AutoStrength,
     Blend,
@@ -47,8 +49,8 @@ from styleclip.apps.options import (
 )
 from styleclip.apps.outputs import Extras
 from styleclip.apps.photos import photo_wish
-from styleclip.apps.pipeline import carry_out, edit_with, plan
-from styleclip.apps.starts import Request, read_picture, split_words
+from styleclip.apps.pipeline import carry_out, edits_by, edits_of_files, plan
+from styleclip.apps.starts import Request, is_many, read_picture, split_words
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -73,9 +75,9 @@ def edit(
         typer.Argument(
             metavar="[IMAGE] PROMPT [PROMPT ...]",
             show_default=False,
-            help="A picture file (none with --seed), and sentences such as "
-            "'a face -> a face with red hair', or only what the picture should show. "
-            "Each is an edit of its own.",
+            help="A picture file (none with --seed), or a folder of pictures, or a .txt file with "
+            "the path of one in each line; and sentences such as 'a face -> a face with red hair', "
+            "or only what the picture should show. Each is an edit of its own.",
         ),
     ] = None,
     strength: Strength = None,
@@ -147,7 +149,7 @@ def edit(
     no_recipe: NoRecipe = False,
     as_json: Json = False,
 ) -> None:
-    """Edit a picture with a sentence, or with several, one picture each."""
+    """Edit a picture with a sentence, or with several, one picture each; or many pictures."""
     from styleclip.editing.strength import fits_by_itself
 
     # everything that can be wrong is found before the work starts
@@ -188,8 +190,14 @@ def edit(
     fit = strength_config(auto_strength, identity_floor, fits_by_itself(how.config))
     prompts = [studio.prompt(text) for text in texts]
     extras = Extras(strip, gif, mp4, heat, save_edit)
-    outputs = plan(request, prompts, out, force, extras)
-    edit_with(studio, request, prompts, replace(how, fit=fit), outputs, watch)
+    how = replace(how, fit=fit)
+    wanted = partial(edits_by, studio, prompts, how, watch)
+    if is_many(file):
+        series = plan_many(request, prompts, out, force, extras, tuning)
+        edit_many(studio, request, series, how_settings(how, identity), wanted, watch)
+    else:
+        outputs = plan(request, prompts, out, force, extras)
+        carry_out(studio, request, wanted(), outputs, watch)
 
 
 def apply(
@@ -198,7 +206,8 @@ def apply(
         typer.Argument(
             metavar="[IMAGE] EDIT [EDIT ...]",
             show_default=False,
-            help="A picture file (none with --seed), and files that 'edit --save-edit' wrote.",
+            help="A picture file (none with --seed), or many as for 'edit'; and files that "
+            "'edit --save-edit' wrote.",
         ),
     ] = None,
     strength: Strength = None,
@@ -225,7 +234,7 @@ def apply(
     no_recipe: NoRecipe = False,
     as_json: Json = False,
 ) -> None:
-    """Apply a saved edit to a picture, the one it was found on or another.
+    """Apply a saved edit to a picture, the one it was found on or another; or to many.
 
     An optimisation finds its step on one picture. On another the same step is taken: mostly it
     shows the same change, weaker or stronger, but nobody looked; try --strength, or edit anew.
@@ -241,12 +250,14 @@ def apply(
     request = request.opened(studio)
     edits = [studio.load_edit(file) for file in files]
     prompts = [each.prompt for each in edits]
-    outputs = plan(request, prompts, out, force, Extras(strip, gif, mp4, heat))
-    studio.generator  # noqa: B018  # loads it
-    watch.lap("load")
-    carry_out(
-        studio, request, prompts, lambda _, i, *__: edits[i], outputs, watch, found_here=False
-    )
+    extras = Extras(strip, gif, mp4, heat)
+    wanted = partial(edits_of_files, studio, edits, watch)
+    if is_many(file):
+        series = plan_many(request, prompts, out, force, extras, tuning)
+        edit_many(studio, request, series, edits_settings(edits), wanted, watch)
+    else:
+        outputs = plan(request, prompts, out, force, extras)
+        carry_out(studio, request, wanted(), outputs, watch)
 
 
 def _how(

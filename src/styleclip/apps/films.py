@@ -12,14 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-from PIL import Image
-
-from styleclip import images
 from styleclip.errors import ArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
+    from PIL import Image
 
 QUALITY = "18"  # x264's crf: at 18 the loss is hardly seen
 BT709 = 1  # in the tables of H.264: primaries, transfer and matrix of a screen
@@ -38,6 +35,8 @@ def write_mp4(
     width or height grows by one pixel. Raises ``MissingExtraError`` without PyAV, ``ArgumentError``
     for frames that make no film, ``ImageError`` for a path as ``images.save_image`` does.
     """
+    from styleclip import images
+
     check_extra()
     if not frames or not seconds > 0 or len({frame.size for frame in frames}) != 1:
         sizes = sorted({frame.size for frame in frames})
@@ -55,6 +54,8 @@ def write_mp4(
 
 def sweep(frames: Sequence[Image.Image]) -> tuple[list[Image.Image], float]:
     """The frames of a film that runs there and back, and how many seconds it lasts."""
+    from styleclip import images
+
     order = images.there_and_back(len(frames))
     film = [frames[each] for each, ticks in order for _ in range(ticks)]
     return film, TICK * len(film)
@@ -82,7 +83,10 @@ def _encoded(frames: Sequence[Image.Image], rate: Fraction) -> bytes:
 
 def _encode(film: OutputContainer, frames: Sequence[Image.Image], rate: Fraction) -> None:
     import av
+    import numpy as np
     from av.video.reformatter import ColorRange, Colorspace
+
+    from styleclip import images
 
     stream = film.add_stream("libx264", rate=rate, options={"crf": QUALITY})
     width, height = frames[0].size

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,19 @@ if TYPE_CHECKING:
 
 # which edit, w_plus [1,L,D], progress; by the studio that draws the picture
 Find = Callable[["Studio", int, "Tensor", OnStep], "Edit"]
+
+
+@dataclass(frozen=True)
+class WantedEdits:
+    """What is done to a picture, whichever it is: who finds its edits, and what was said of them.
+
+    ``found_here``: whether this model's CLIP finds them.
+    """
+
+    prompts: Sequence[PromptPair]
+    find: Find
+    notes: Sequence[str] = ()
+    found_here: bool = True
 
 
 def plan(
@@ -61,6 +75,13 @@ def edit_with(
     watch: Stopwatch,
 ) -> None:
     """Say what the model will not understand, find every edit, write the pictures and answer."""
+    carry_out(studio, request, edits_by(studio, prompts, how, watch), outputs, watch)
+
+
+def edits_by(
+    studio: Studio, prompts: Sequence[PromptPair], how: How, watch: Stopwatch
+) -> WantedEdits:
+    """The edits of prompts, found on each picture; says what the model will not understand."""
     found = [note for each in prompts for note in studio.prompt_warnings(each)]
     notes = list(dict.fromkeys([*found, *studio.preserve_warnings(how.preserve)]))
     for note in notes:
@@ -83,7 +104,15 @@ def edit_with(
             warnings.simplefilter("ignore", PromptWarning)  # said above
             return studio.edit(w_plus, prompts[i], on_step=on_step, **vars(how))
 
-    carry_out(studio, request, prompts, find, outputs, watch, notes)
+    return WantedEdits(prompts, find, notes)
+
+
+def edits_of_files(studio: Studio, edits: Sequence[Edit], watch: Stopwatch) -> WantedEdits:
+    """Edits that were found before, the same for every picture."""
+    studio.generator  # noqa: B018  # loads it
+    watch.lap("load")
+    prompts = [each.prompt for each in edits]
+    return WantedEdits(prompts, lambda _, i, *__: edits[i], found_here=False)
 
 
 def measure_map(studio: Studio, watch: Stopwatch | None = None) -> None:
@@ -116,56 +145,64 @@ def captions_of(request: Request, prompts: Sequence[PromptPair]) -> list[str]:
 
 
 def carry_out(
-    studio: Studio,
-    request: Request,
-    prompts: Sequence[PromptPair],
-    find: Find,
-    outputs: Outputs,
-    watch: Stopwatch,
-    notes: Sequence[str] = (),
-    found_here: bool = True,
+    studio: Studio, request: Request, wanted: WantedEdits, outputs: Outputs, watch: Stopwatch
 ) -> None:
     """Find the start, then every edit, write the pictures and answer."""
+    with progress() as bar:
+        made = make(studio, request, wanted, outputs, watch, bar)
+    result = {
+        "model": studio.model.name,
+        "seed": request.seed,
+        **made,
+        "warnings": list(wanted.notes),
+        "seconds": watch.seconds,
+    }
+    answer(result, [*(f"wrote {path}" for path in outputs), f"seconds: {watch}"], request.as_json)
+
+
+def make(
+    studio: Studio,
+    request: Request,
+    wanted: WantedEdits,
+    outputs: Outputs,
+    watch: Stopwatch,
+    bar: Callable[[str], OnStep],
+) -> dict[str, Any]:
+    """One picture's start, its edits and its files; what came of it, for --json."""
     from styleclip import images
 
     results: list[dict[str, Any]] = []
-    strengths = request.strengths_of(len(prompts))
-    with progress() as bar:
-        starts = find_starts(studio, request, bar, watch)
-        squares = [square_of(start) for start in starts]
-        after: list[list[Tensor]] = []  # by picture, then by square
-        for picture, group in enumerate(request.groups(len(prompts))):
-            edits, failure = _found(find, squares, group, len(prompts), bar)
-            watch.lap("edit")
-            chosen = [strengths[i] for i in group]
-            after.append(
-                write_picture(request, squares, edits, chosen, outputs, picture, found_here)
-            )
-            if failure is not None:
-                path = outputs.pictures[picture]
-                raise StyleclipError(f"{failure}; the best edit so far is in {path}") from failure
-            for number, of_square in enumerate(edits):
-                results += [
-                    described(*each, request, outputs, picture, number)
-                    for each in zip(of_square, chosen, strict=True)
-                ]
-            watch.lap("write")
+    count = len(wanted.prompts)
+    strengths = request.strengths_of(count)
+    squares = [square_of(start) for start in find_starts(studio, request, bar, watch)]
+    after: list[list[Tensor]] = []  # by picture, then by square
+    for picture, group in enumerate(request.groups(count)):
+        edits, failure = _found(wanted.find, squares, group, count, bar)
+        watch.lap("edit")
+        if failure is not None and request.run:
+            raise failure  # of many, what is there is finished
+        chosen = [strengths[i] for i in group]
+        after.append(
+            write_picture(request, squares, edits, chosen, outputs, picture, wanted.found_here)
+        )
+        if failure is not None:
+            path = outputs.pictures[picture]
+            raise StyleclipError(f"{failure}; the best edit so far is in {path}") from failure
+        for number, of_square in enumerate(edits):
+            results += [
+                described(*each, request, outputs, picture, number)
+                for each in zip(of_square, chosen, strict=True)
+            ]
+        watch.lap("write")
+    made: dict[str, Any] = {"edits": results}
+    if request.photo is not None:
+        made["photo"] = request.photo.described()
     if outputs.strip is not None:
-        page = strip(request, squares, after, captions_of(request, prompts))
+        page = strip(request, squares, after, captions_of(request, wanted.prompts))
         images.save_image(outputs.strip, page, overwrite=outputs.force)
         watch.lap("write")
-    result: dict[str, Any] = {
-        "model": studio.model.name,
-        "seed": request.seed,
-        "edits": results,
-        "warnings": list(notes),
-        "seconds": watch.seconds,
-    }
-    if request.photo is not None:
-        result["photo"] = request.photo.described()
-    if outputs.strip is not None:
-        result["strip"] = str(outputs.strip)
-    answer(result, [*(f"wrote {path}" for path in outputs), f"seconds: {watch}"], request.as_json)
+        made["strip"] = str(outputs.strip)
+    return made
 
 
 def _found(

@@ -8,6 +8,7 @@ photograph has a start for each face that is edited.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from styleclip.recipe import Recipe, Source
     from styleclip.studio import Studio
 
+LIST = ".txt"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".avif")
 
 
@@ -32,7 +34,8 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", "
 class Request:
     """What is edited (a ``file`` or a ``seed``), and what is made of it.
 
-    ``strengths``: one of all edits, or one of each; None is 1.
+    ``strengths``: one of all edits, or one of each; None is 1. ``run`` marks what is written as of
+    one run over many files.
     """
 
     file: Path | None
@@ -49,6 +52,7 @@ class Request:
     tune: bool = False
     save_tuning: Path | None = None
     photo: Photo | None = None
+    run: str = ""
 
     def __post_init__(self) -> None:
         for strength in self.strengths or ():
@@ -59,9 +63,10 @@ class Request:
 
     def opened(self, studio: Studio) -> Request:
         """With the faces of the photograph, if it is one, found and aligned."""
-        if self.wish is None or self.picture is None:
+        if self.wish is None or self.picture is None or self.file is None:
             return self
-        return replace(self, photo=open_photo(studio, self.picture, self.wish))
+        wish = self.wish.of(self.file)
+        return replace(self, photo=open_photo(studio, self.picture, wish))
 
     @property
     def name(self) -> str:
@@ -120,7 +125,7 @@ def split_words(
     words: Sequence[str], seed: int | None, usage: str
 ) -> tuple[Path | None, list[str]]:
     """The picture file (None with a seed), and the words that say what edits."""
-    if seed is not None and words and words[0].lower().endswith(PICTURES):
+    if seed is not None and words and words[0].lower().endswith((*PICTURES, LIST)):
         raise ArgumentError(
             f"give a picture or --seed, not both; got {words[0]!r} and --seed {seed}"
         )
@@ -129,11 +134,16 @@ def split_words(
     return (Path(words[0]), list(words[1:])) if seed is None else (None, list(words))
 
 
+def is_many(file: Path | None) -> bool:
+    """Whether a word of the command line means many pictures: a folder, or a list of files."""
+    return file is not None and (os.path.isdir(file) or file.suffix.lower() == LIST)
+
+
 def read_picture(file: Path | None) -> Image.Image | None:
-    """The picture, if a file is edited. Raises ``ImageError``."""
+    """The picture, if one file is edited. Raises ``ImageError``."""
     from styleclip import images
 
-    return None if file is None else images.open_picture(file)
+    return None if file is None or is_many(file) else images.open_picture(file)
 
 
 def find_starts(

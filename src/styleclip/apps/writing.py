@@ -56,6 +56,7 @@ def write_picture(
         outputs.force,
         found_here,
         _corners(request),
+        request.run,
     )
     if outputs.gifs or outputs.films:
         levels = [i / (SWEEP - 1) for i in range(SWEEP)]
