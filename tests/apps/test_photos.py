@@ -256,6 +256,9 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "one of several": ([*EDIT, "some.json", "--face", "all"], "face 3 of 3: the face at (900,"),
     "a tiny face": ([*EDIT, "tiny.json"], "too small: its square has 12 pixels"),
     "nothing known": ([*EDIT, "auto"], "give --landmarks FILE"),
+    "both": (
+        ["edit", "photo.png", PROMPT, "--photo", "--landmarks", "one.json"], "leave --photo out",
+    ),
     "a photo alone": (["edit", "photo.png", PROMPT, "--photo"], "STYLECLIP_FACE_LANDMARKER"),
     "no mediapipe file": ([*EDIT, "none.task"], "there is no file none.task"),
     "a face of no photo": (["edit", "photo.png", PROMPT, "--face", "1"], "add --landmarks"),

@@ -115,6 +115,12 @@ def test_strength_is_one_unless_said() -> None:
     assert torch.equal(there, one.apply(GENERATOR, w_plus(1), 1.0))
 
 
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), -float("inf")])
+def test_a_strength_is_a_number(strength: float) -> None:
+    with pytest.raises(ArgumentError, match="must be a finite number"):
+        apply_edits(GENERATOR, w_plus(1), [(edit("both", 1), 1.0), (edit("both", 2), strength)])
+
+
 def test_latents_are_left_alone() -> None:
     start = w_plus(2)
     edit("both", 8, batch=2).apply(GENERATOR, start)

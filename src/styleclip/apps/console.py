@@ -111,14 +111,18 @@ def _display() -> Progress:
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
+    # what is at hand gets the room that is left, however long it is
+    rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}", markup=False),
+        TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}", markup=False, table_column=rest),
     )  # fmt: skip
     console = Console(stderr=True)
     return Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal,
+        *columns, console=console, transient=True, disable=not console.is_terminal, expand=True,
         speed_estimate_period=600,
     )  # fmt: skip
 

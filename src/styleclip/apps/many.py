@@ -184,7 +184,7 @@ def _edited(
 def _told(tell: Callable[[int, str], None], done: int, name: str, title: str) -> OnStep:
     """Progress within a picture, said by the bar of all."""
     tell(done, f"{name}: {title}")
-    return lambda step, steps, _: tell(done, f"{name}: {title}, {step} of {steps}")
+    return lambda step, steps, _: tell(done, f"{name}: {step} of {steps}, {title}")
 
 
 def _tasks(

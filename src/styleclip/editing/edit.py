@@ -7,6 +7,7 @@ is the edit as found, 0 changes nothing, -1 is its opposite.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,9 @@ def apply_edits(
     generator: Generator, w_plus: Tensor, edits: Sequence[tuple[Edit, float]]
 ) -> Tensor:
     """A stack of (edit, strength) applied to w_plus [B,L,D] -> style [B,S]."""
+    for _, strength in edits:
+        if not math.isfinite(strength):
+            raise ArgumentError(f"a strength must be a finite number, got {strength}")
     moved = w_plus
     for edit, strength in edits:
         if edit.w_plus_step is not None and strength != 0:
