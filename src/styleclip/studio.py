@@ -402,6 +402,11 @@ class Studio(Networks):
 
     def replay(self, recipe: Recipe) -> Tensor:
         """The picture [1,3,R,R] of a recipe again. Raises ``ArgumentError`` for other weights."""
+        self.check_recipe(recipe)
+        return self.render(self.latents(recipe.source), recipe.edits)
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise ``ArgumentError`` unless the recipe was made with these weights."""
         ours = self.hashes("generator")["generator"]
         theirs = recipe.hashes.get("generator", "")
         if ours != theirs:
@@ -411,7 +416,6 @@ class Studio(Networks):
             )
         if doubt := self._other_tuning(recipe):
             raise ArgumentError(f"this picture {doubt}")
-        return self.render(self.latents(recipe.source), recipe.edits)
 
     def recalls(self, recipe: Recipe, picture: Image.Image) -> str:
         """Whether ``picture`` (RGB) is what ``recipe`` makes here: "", or a clause that says no."""

@@ -14,10 +14,11 @@ from PIL import Image
 
 from styleclip import images
 from styleclip.checkpoints import save_edit
-from styleclip.editing.edit import Edit
+from styleclip.editing.edit import Edit, moved_channels
 from styleclip.editing.optimization import optimize
 from styleclip.errors import NonFiniteError
 from styleclip.prompts import PromptPair
+from styleclip.recipe import Recipe
 from styleclip.studio import Studio
 from tests.apps.running import PROMPT, Run, files
 
@@ -294,6 +295,26 @@ def test_a_recipe_that_does_not_fit_is_not_used(run: Run, inversions: list[Any])
         assert run("edit", "b.png", SAD, *QUICK, "--out", "c.png", "--force").code == 0
         assert expected in run.err and run.err.count("\n") == 1
         assert len(inversions) == i
+
+
+def test_the_channels_that_moved_are_shown(run: Run) -> None:
+    run("edit", "--seed", "1", PROMPT, SAD, "--stack", "--steps", "2", "--out", "a.png")
+    (first, *others) = run("show", "a.png", "--channels", "3", "--json").json()["channels"]
+    assert len(others) == 2 and set(first) == {"layer", "channel", "change", "deviations"}
+    lines = [line.split() for line in run("show", "a.png", "--channels", "3").out.splitlines()]
+    shown = [line[1] for line in lines if line[0] == "channel"]
+    assert shown == [f"{each['layer']}:{each['channel']}" for each in (first, *others)]
+    # what they are, is the library's to say
+    studio, recipe = Studio.load(run.model, torch.device("cpu")), images.read_recipe("a.png")
+    stack = Recipe.from_json(recipe).edits
+    w_plus, (_, std) = studio.samples(1, seed=1, truncation=0.7), studio.style_statistics
+    (most,) = moved_channels(studio.generator, w_plus, stack, count=1, std=std)
+    assert (str(most), most.deviations) == (shown[0], pytest.approx(first["deviations"], rel=1e-3))
+    run("sample", "--seed", "1", "--out", "plain.png")
+    assert run("show", "plain.png", "--channels", "3").code == 2 and "has no edit" in run.err
+    strange = {**recipe, "hashes": {"generator": "0" * 64}}
+    images.save_image("b.png", images.open_picture("a.png"), strange)
+    assert run("show", "b.png", "--channels", "3").code == 2 and "other weights" in run.err
 
 
 # An optimisation that fails
