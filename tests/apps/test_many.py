@@ -33,7 +33,7 @@ RED = "a-face-with-red-hair"
 def pictures(place: Path) -> list[str]:
     """A folder of three pictures and of other things; their stems."""
     folder = Path("pics")
-    (folder / "more").mkdir(parents=True)
+    (folder / "more.png").mkdir(parents=True)
     for number, name in enumerate(("a.jpg", "b.PNG", "c.bmp")):
         shade = Image.linear_gradient("L").rotate(90 * number).resize((50 + number, 40))
         shade.convert("RGB").save(folder / name)
@@ -156,13 +156,19 @@ def test_what_was_begun_is_made_whole(run: Run, pictures: list[str], found: list
     words = ("edit", "pics", PROMPT, SAD, *QUICK, "--gif", "--out", "many")
     run(*words)
     before = contents("many")
-    for killed in (f"a-{RED}.gif", "b-a-sad-face.png", "b-a-sad-face.gif"):
-        (Path("many") / killed).unlink()
+    for gone in (f"a-{RED}.gif", "b-a-sad-face.png", "b-a-sad-face.gif", f"c-{RED}.png"):
+        (Path("many") / gone).unlink()
     assert run(*words).code == 0, run.err
-    assert len(found) == 6 + 4 and contents("many") == before
+    assert len(found) == 6 + 6 and contents("many") == before
     # and what is wanted now, too
+    Path(f"many/a-{RED}.gif").unlink()
     assert run(*words, "--strip").code == 0, run.err
-    assert len(found) == 10 + 6 and len(files("many")) == 12 + 3
+    assert len(found) == 12 + 6 and len(files("many")) == 12 + 3
+    # but nothing of which no picture says whose it is
+    for name in (f"a-{RED}.png", "a-a-sad-face.png"):
+        (Path("many") / name).unlink()
+    assert run(*words).code == 2
+    assert f"many/a-{RED}.gif is there already, and nothing in it says" in run.err
 
 
 def test_without_recipes_it_is_known_all_the_same(
@@ -306,7 +312,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "out is a file": (["edit", "pics", PROMPT, "--out", "blank.txt"], "blank.txt cannot be made a"),
     "out in a file": (["edit", "pics", PROMPT, "--out", "blank.txt/a"], "cannot be made a folder"),
     "out is a picture": (["edit", "pics", PROMPT, "--out", "a.png"], "leave .png out"),
-    "out is in": (["edit", "pics", PROMPT, "--out", "pics/more/.."], "is the folder of the"),
+    "out is in": (["edit", "pics", PROMPT, "--out", "pics/more.png/.."], "is the folder of the"),
     "same names": (["edit", "twins.txt", PROMPT], "papers/../pics/a.jpg and twin/a.png both would"),
     "twice": (["edit", "twice.txt", PROMPT], "pics/a.jpg is there twice: it would write"),
     "over itself": (["edit", "over.txt", PROMPT, "--out", "twin"], "written over a picture"),
@@ -320,6 +326,8 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a seed, too": (["edit", "twice.txt", SAD, "--seed", "1"], "give a picture or --seed, not"),
     "no prompt": (["edit", "pics"], "give a picture and a quoted prompt"),
     "apply": (["apply", "empty", "e.safetensors"], "e.safetensors"),
+    "a mapper": (["mapper", "apply", "pics", "m.safetensors"], "pics is a folder: give a picture"),
+    "a sweep": (["directions", "sweep", "twice.txt", SAD], "twice.txt is not a picture"),
 }  # fmt: skip
 
 

@@ -155,8 +155,9 @@ def edit(
     # everything that can be wrong is found before the work starts
     watch = Stopwatch()
     file, texts = split_words(words or [], seed, EDIT_USAGE)
+    picture = None if is_many(file) else read_picture(file)
     request = Request(
-        file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
+        file, picture, seed, truncation, refine, reinvert, strength, stack, no_recipe,
         as_json, photo_wish(photo, landmarks, face, blend), tune, save_tuning,
     )  # fmt: skip
     stay = names_of(preserve)
@@ -194,7 +195,7 @@ def edit(
     wanted = partial(edits_by, studio, prompts, how, watch)
     if is_many(file):
         series = plan_many(request, prompts, out, force, extras, tuning)
-        edit_many(studio, request, series, how_settings(how, identity), wanted, watch)
+        edit_many(studio, request, series, how_settings(studio, how), wanted, watch)
     else:
         outputs = plan(request, prompts, out, force, extras)
         carry_out(studio, request, wanted(), outputs, watch)
@@ -241,8 +242,9 @@ def apply(
     """
     watch = Stopwatch()
     file, files = split_words(words or [], seed, APPLY_USAGE)
+    picture = None if is_many(file) else read_picture(file)
     request = Request(
-        file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
+        file, picture, seed, truncation, refine, reinvert, strength, stack, no_recipe,
         as_json, photo_wish(photo, landmarks, face, blend), tune, save_tuning,
     )  # fmt: skip
     studio = open_studio(model, device)

@@ -53,11 +53,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Task:
-    """One file that is not finished: its outputs, and what marks them as of this run."""
+    """One file that is not finished: its outputs, and the settings that it is edited with."""
 
     file: Path
     outputs: Outputs
-    run: str
+    settings: Mapping[str, Any]
 
 
 def files_of(given: Path) -> list[Path]:
@@ -177,7 +177,7 @@ def _edited(
 
     with naming(str(task.file)):
         own = replace(request, file=task.file, picture=images.open_picture(task.file))
-        own = replace(own.opened(studio), run=task.run)
+        own = replace(own.opened(studio), run=_digest(task.settings, task.file, request))
         return {"file": str(task.file), **make(studio, own, edits, task.outputs, watch, bar)}
 
 
@@ -199,23 +199,24 @@ def _tasks(
     settings = {**_settings(studio, request, series.prompts), **settings}
     left = []
     for file, outputs in zip(series.files, series.outputs, strict=True):
-        run = _digest(settings, file, request)
         there = [path for path in outputs if os.path.exists(path)]  # none, of too long a name
-        ours = bool(run) and all(_run_of(path) == run for path in outputs.pictures if path in there)
+        run = _digest(settings, file, request) if there else ""
+        runs = {path: _run_of(path) for path in outputs.pictures if path in there}
+        ours = bool(runs) and set(runs.values()) == {run}  # finished, or killed on the way
         if ours and len(there) == len(list(outputs)):
             continue
-        begun = ours and outputs.pictures[0] in there  # killed on the way, or more is wanted now
-        if there and run and not begun and not series.force:
-            reason = _difference(there[0], studio, request, series.prompts)
+        if run and not ours and not series.force:
+            other = next((path for path, theirs in runs.items() if theirs != run), there[0])
+            reason = _difference(other, settings, request, series.prompts)
             raise ArgumentError(
-                f"{there[0]} is there already, {reason}: --force makes it again, or choose another "
+                f"{other} is there already, {reason}: --force makes it again, or choose another "
                 "folder with --out"
             )
-        left.append(Task(file, replace(outputs, force=bool(there)), run))
+        left.append(Task(file, replace(outputs, force=bool(there)), settings))
     return left
 
 
-def how_settings(how: How, identity: str | Path | None) -> dict[str, Any]:
+def how_settings(studio: Studio, how: How) -> dict[str, Any]:
     """A method and what it uses, as values of JSON: files by what is in them."""
     from styleclip.checkpoints import SavedMapper, tensors_hash
     from styleclip.editing.relevance import Relevance
@@ -230,9 +231,13 @@ def how_settings(how: How, identity: str | Path | None) -> dict[str, Any]:
         relevance = tensors_hash({"matrix": relevance.matrix, "std": relevance.std})
     fit = None if how.fit is None else asdict(how.fit)
     return {
-        "config": config, "relevance": relevance, "preserve": list(how.preserve), "fit": fit,
-        "identity": str(identity),
-    }  # fmt: skip
+        **studio.hashes("clip"),
+        "config": config,
+        "relevance": relevance,
+        "preserve": list(how.preserve),
+        "fit": fit,
+        "identity": str(studio.identity_by),
+    }
 
 
 def edits_settings(edits: Sequence[Edit]) -> dict[str, Any]:
@@ -264,7 +269,8 @@ def _in_folder(folder: Path) -> list[Path]:
         inside = sorted(folder.iterdir())
     except OSError as error:
         raise ArgumentError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    found = [path for path in inside if path.suffix.lower() in PICTURES and path.name[0] != "."]
+    files = [path for path in inside if path.name[0] != "." and not path.is_dir()]
+    found = [path for path in files if path.suffix.lower() in PICTURES]
     if not found:
         held = "is empty" if not inside else f"holds {len(inside)} other things"
         raise ArgumentError(
@@ -320,10 +326,9 @@ def _check_apart(files: Sequence[Path], outputs: Sequence[Outputs]) -> None:
 
 def _settings(studio: Studio, request: Request, prompts: Sequence[PromptPair]) -> dict[str, Any]:
     """What all pictures of a run share, whoever finds the edits."""
-    encoder = ["encoder"] if studio.encoder is not None else []
     wish = request.wish
     return {
-        "hashes": studio.hashes("generator", "clip", *encoder),  # type: ignore[arg-type]
+        **studio.hashes("generator", *(("encoder",) if studio.encoder is not None else ())),
         "prompts": [str(each) for each in prompts],
         "strengths": request.strengths_of(len(prompts)),
         "stack": request.stack,
@@ -336,7 +341,7 @@ def _settings(studio: Studio, request: Request, prompts: Sequence[PromptPair]) -
 
 
 def _digest(settings: Mapping[str, Any], file: Path, request: Request) -> str:
-    """What marks the outputs of one file; "" if it cannot be read, which is said in its turn."""
+    """What marks the outputs of a file; "" if it cannot be read, which is said in its turn."""
     from styleclip.checkpoints import file_hash
 
     inputs = [file]
@@ -359,7 +364,9 @@ def _run_of(path: Path) -> str:
         return ""
 
 
-def _difference(path: Path, studio: Studio, request: Request, prompts: Sequence[PromptPair]) -> str:
+def _difference(
+    path: Path, settings: Mapping[str, Any], request: Request, prompts: Sequence[PromptPair]
+) -> str:
     """How what is there came about, as far as its recipe says; a part of a sentence."""
     from styleclip import images
     from styleclip.recipe import Recipe
@@ -368,7 +375,7 @@ def _difference(path: Path, studio: Studio, request: Request, prompts: Sequence[
         recipe = Recipe.from_json(images.read_recipe(path))
     except ImageError:
         return "and nothing in it says that this command made it"
-    ours = studio.hashes("generator", "clip")
+    ours = {part: settings.get(part) for part in ("generator", "clip")}
     if any(recipe.hashes.get(part, value) != value for part, value in ours.items()):
         return "made with the weights of another model"
     new = recipe.edits[-len(prompts) :] if request.stack else recipe.edits[-1:]

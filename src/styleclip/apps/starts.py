@@ -140,10 +140,10 @@ def is_many(file: Path | None) -> bool:
 
 
 def read_picture(file: Path | None) -> Image.Image | None:
-    """The picture, if one file is edited. Raises ``ImageError``."""
+    """The picture, if a file is edited. Raises ``ImageError``."""
     from styleclip import images
 
-    return None if file is None or is_many(file) else images.open_picture(file)
+    return None if file is None else images.open_picture(file)
 
 
 def find_starts(
