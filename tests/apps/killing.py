@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-KILLS, ATTEMPTS, LONGEST = 2, 8, 120
+KILLS, ATTEMPTS, LONGEST = 2, 8, 300
 
 
 def kill_at_random(words: Sequence[str | Path], out: Path, seconds: float) -> list[str]:
