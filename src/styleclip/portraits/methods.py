@@ -54,6 +54,7 @@ from styleclip.editing.relevance import (
     PromptRelevanceConfig,
     Relevance,
     RelevanceConfig,
+    measure_relevance,
     prompt_relevance,
     relevance_of_map,
     style_statistics,
@@ -72,14 +73,16 @@ from styleclip.portraits.world import PortraitsWorld
 
 METHODS = (
     "nothing", "ceiling",
-    "optimization", "mapper", "mapper-single", "direction", "direction-exact",
-    "direction-instant", "direction-gradient",
+    "optimization", "mapper", "mapper-single", "mapper-levels", "mapper-style",
+    "direction", "direction-exact", "direction-instant", "direction-gradient-bank",
+    "direction-gradient",
     "optimization-paper", "mapper-paper", "direction-paper",
 )  # fmt: skip
 Find = Callable[[list[int], JudgedPrompt], Edit]
 PAPER_EDITS = 100  # of the slow preset
 PAPER_STEPS = 5_000  # of the official mapper's 50,000
 LATENTS = 1_000  # samples that a mapper learns from
+GRADIENTS = RelevanceConfig(method="gradient")
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,10 @@ def method_row(
         return Row(name, find, preparation)
     if name == "mapper-single":
         return trained_row(name, parts, pictures, latent_map, TrainingConfig())
+    if name == "mapper-levels":  # the paper's own networks, with our loss
+        return trained_row(name, parts, pictures, latent_map, TrainingConfig.of("levels"))
+    if name == "mapper-style":
+        return trained_row(name, parts, pictures, latent_map, TrainingConfig.of("style"))
     if name == "mapper":
         return text_mapper_row(name, parts, pictures)
     if name == "direction-gradient":
@@ -164,8 +171,11 @@ def presets() -> dict[str, dict[str, Any]]:
         "direction": DirectionConfig(),
         "direction-paper": DirectionConfig.paper(),
         "direction-instant": LatentMapConfig.quick(),
+        "direction-gradient-bank": GRADIENTS,
         "direction-gradient": PromptRelevanceConfig(),
         "mapper-single": TrainingConfig(),
+        "mapper-levels": TrainingConfig.of("levels"),
+        "mapper-style": TrainingConfig.of("style"),
         "mapper-paper": paper_training(),
         "strength": StrengthConfig(),
     }
@@ -257,7 +267,7 @@ def trained_row(
 def direction_row(
     name: str, parts: Parts, pictures: Pictures, latent_map: LatentMap, preparation: float
 ) -> Row | None:
-    """By the samples of ``latent_map``, or by the model's exact bank; None where that is missing.
+    """By the samples of ``latent_map``, by gradients, or by the model's exact bank, if it has one.
 
     Each picture's own strength, but for the official settings, where beta and alpha are fixed.
     """
@@ -270,6 +280,8 @@ def direction_row(
             generator, measured.samples, measured.seed, measured.truncation
         )
         relevance = relevance_of_map(generator, latent_map, mean, std, measured)
+    elif name == "direction-gradient-bank":
+        relevance = measure_relevance(generator, embedder, GRADIENTS)
     else:
         path = parts.model.folder / DIRECTIONS
         if not path.exists():
