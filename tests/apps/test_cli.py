@@ -169,8 +169,10 @@ def broken_model(folder: Path) -> Path:
 
 REFUSALS: dict[str, tuple[list[str], str]] = {
     "no such file": (["edit", "none.jpg", PROMPT], "there is no file none.jpg"),
-    "a folder": (["edit", "folder", PROMPT], "is a folder"),
-    "not an image": (["edit", "text.txt", PROMPT], "not a picture"),
+    "an empty folder": (["edit", "folder", PROMPT], "there is no picture in the folder folder"),
+    "not a list": (["edit", "text.txt", PROMPT], "nothing that text.txt names is there"),
+    "a folder": (["invert", "folder"], "is a folder"),
+    "not an image": (["invert", "text.txt"], "not a picture"),
     "truncated": (["edit", "cut.png", PROMPT], "truncated"),
     "absurdly large": (["edit", "huge.png", PROMPT], "too large"),
     "inverting no such file": (["invert", "none.jpg"], "there is no file none.jpg"),

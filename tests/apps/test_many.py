@@ -474,7 +474,6 @@ def test_killed_at_random_it_goes_on(pictures: list[str], tiny_model: Path) -> N
     seconds = output([sys.executable, "-m", "styleclip", *words, "--out", "whole"])["seconds"]
     many, work = Path("many"), sum(seconds[name] for name in ("edit", "write"))
     command = kill_at_random([*words, "--out", many], many, work)
-    assert len(files("many")) < len(files("whole"))
     result = output(command)
     assert result["finished_before"] > 0 and result["failed"] == []
     assert result["finished_before"] + len(result["pictures"]) == 12
