@@ -3,6 +3,8 @@
   d    = normalise(t - n), t and n the embeddings of the target and the neutral text
   R_c  = <relevance_c, d>,  zero where |R_c| < beta
   ds_c = R_c / max|R| * sd_c           s' = s + alpha ds
+What must stay is left out twice: d has no part along it, and ds has no effect on it, where the
+relevance says what channels do (by samples it says what goes with what).
 A new prompt costs one product; a new generator the measuring of its relevance (`relevance.py`),
 whose quickest way takes seconds.
 """
@@ -28,6 +30,7 @@ from styleclip.prompts import PromptPair, Templates, template_sentences
 # Of a prompt's direction, so that it still asks for what it did: in the portraits' vocabulary at
 # most 0.60 is left where its own group is preserved, at least 0.73 where all other groups are.
 LEAST_LEFT = 0.65
+LEAST_MOVED = 0.3  # of a step in deviations, where its effect on what must stay is taken out
 AUTOMATIC = 0.1  # beta where nobody asks for another, but half of the largest |R| at most
 
 
@@ -78,7 +81,8 @@ def find_direction(
 ) -> Edit:
     """The step [1,S] that ``prompt`` asks for, the same for every picture.
 
-    ``preserve``: directions [E] of what must stay; their part of the prompt's is left out.
+    ``preserve``: directions [E] of what must stay. Their part of the prompt's is left out and, by
+    a bank of channels that were moved, what the step's channels together do along them.
     ``layout``, the generator's, says which columns are toRGB: needed where ``config.rgb`` is False
     and the relevance has them. That ``embedder`` is the CLIP that was measured with, nobody can see
     here but by its width: ``Studio`` compares the hashes of a bank from a file. Raises
@@ -87,6 +91,8 @@ def find_direction(
     """
     wanted = without(prompt_direction(embedder, prompt, config.templates), preserve)
     step = channel_step(relevance, wanted.to(relevance.matrix), config, layout)
+    if preserve and not _by_samples(relevance):
+        step = without_effect(relevance, step, span(preserve).to(step))
     return Edit("direction", prompt, style_step=step[None], config=asdict(config))
 
 
@@ -99,14 +105,40 @@ def without(direction: Tensor, others: Sequence[Tensor]) -> Tensor:
     """The unit ``direction`` [E] less its part in the span of ``others``, unit again."""
     if not others:
         return direction
-    columns, sizes, _ = torch.linalg.svd(
-        torch.stack(list(others), dim=1).to(direction), full_matrices=False
-    )
-    basis = columns[:, sizes > 1e-4 * sizes.max()]  # what is named twice spans no more
+    basis = span(others).to(direction)
     left = direction - basis @ (basis.t() @ direction)
     if left.norm() < LEAST_LEFT:
         raise PromptError("what should change is what should be preserved: preserve less")
     return F.normalize(left, dim=0)
+
+
+def span(directions: Sequence[Tensor]) -> Tensor:
+    """An orthonormal basis [E,K] of what ``directions`` [E] span; named twice spans no more."""
+    columns, sizes, _ = torch.linalg.svd(torch.stack(list(directions), dim=1), full_matrices=False)
+    return columns[:, sizes > 1e-4 * sizes.max()]
+
+
+def without_effect(relevance: Relevance, step: Tensor, basis: Tensor) -> Tensor:
+    """The nearest step [S], of the same channels, that does nothing along ``basis`` [E,K] in all.
+
+    A channel does ``effect`` times its row, for each of its standard deviations (a bank that does
+    not know effects takes them to be alike); the strongest channel moves as far as before.
+    """
+    moves = step != 0
+    std, size = relevance.std.to(step)[moves], relevance.effect.to(step)[moves]
+    size = size if bool(size.any()) else torch.ones_like(size)
+    effect = size[:, None] * (relevance.matrix.to(step)[moves] @ basis)
+    before = step[moves] / std
+    weights = torch.linalg.lstsq(effect.double(), before.double()[:, None]).solution[:, 0]
+    after = before - (effect.double() @ weights).to(before)
+    if after.norm() < LEAST_MOVED * before.norm():
+        raise PromptError(
+            f"the {int(moves.sum())} channels that move along this prompt move what should be "
+            "preserved: preserve less, or lower the threshold so that more channels move"
+        )
+    found = torch.zeros_like(step)
+    found[moves] = after * (before.abs().max() / after.abs().max()) * std
+    return found
 
 
 def channel_step(
@@ -148,8 +180,12 @@ def channel_step(
 
 def has_rgb(relevance: Relevance) -> bool:
     """Whether rows of toRGB layers may be there: by samples always, or when they were asked for."""
-    method = relevance.config.get("method", "samples")
-    return method == "samples" or bool(relevance.config.get("rgb", False))
+    return _by_samples(relevance) or bool(relevance.config.get("rgb", False))
+
+
+def _by_samples(relevance: Relevance) -> bool:
+    """Whether no channel was moved to measure it."""
+    return relevance.config.get("method", "samples") == "samples"
 
 
 def passing_value(response: Tensor, config: DirectionConfig) -> float:
