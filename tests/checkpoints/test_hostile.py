@@ -102,7 +102,7 @@ def of_bombs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     while len(answers) < len(files):
         rest = list(map(str, files[len(answers) :]))
         command = [sys.executable, "-c", PATIENT, str(LONGEST), *rest]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(command, capture_output=True, text=True)
         answers += map(json.loads, done.stdout.splitlines())
         if done.returncode != 0:
             answers.append([])  # of the one that it ended at

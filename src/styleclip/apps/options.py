@@ -116,8 +116,8 @@ Landmarks = Annotated[
     typer.Option(
         metavar="FILE|auto",
         help="Where the faces are (means --photo): a JSON file of points, or the model file "
-        "face_landmarker.task of mediapipe, which finds them; auto takes the one named in "
-        "STYLECLIP_FACE_LANDMARKER.",
+        "face_landmarker.task of mediapipe, which finds them; auto takes the fetched one, or the "
+        "one named in STYLECLIP_FACE_LANDMARKER.",
     ),
 ]
 Face = Annotated[

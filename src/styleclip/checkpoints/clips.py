@@ -93,7 +93,9 @@ def _read(
     elif layout == layouts.OPEN_CLIP:
         state = clip_openclip.unwrap(weights.contents)
         model, settings = clip_openclip.build(state, location, activation)
-        embedder = ClipEmbedder(model, None, settings.mean, settings.std)
+        embedder = ClipEmbedder(
+            model, None, settings.mean, settings.std, interpolation=settings.interpolation
+        )
     else:
         raise layouts.refusal(weights, "a CLIP", "OpenAI, open_clip, or a folder of transformers")
     folder = location.parent if tokenizer is None else Path(tokenizer)

@@ -265,7 +265,7 @@ def _open_clip(weights: Weights) -> Facts:
     prefix = clip_openclip.TEXT if f"{clip_openclip.TEXT}token_embedding.weight" in state else ""
     entries, figures = _clip(state, source, clip_openclip.DROPPED, prefix)
     missing = [] if clips.has_tokenizer(source.parent) else [TOKENIZER]
-    if not source.with_name(clip_openclip.CONFIG).is_file():
+    if clip_openclip.config_beside(source) is None:
         missing.append(
             f"{clip_openclip.CONFIG} beside it: exact GELU and OpenAI's pixels are assumed"
         )
