@@ -124,10 +124,8 @@ def test_files_that_come_with_others(
     monkeypatch.setitem(public.FILES, CLIP, beside)
     found = models(run, "fetch", CLIP, "--yes", "--json").json()
     assert [each["name"] for each in found["files"]] == [CLIP, WORDS]
-    with_finder = replace(public.BUNDLES["tiny"], more=(ENCODER,))
-    monkeypatch.setitem(
-        public.BUNDLES, "tiny", replace(with_finder, parts={"generator": GENERATOR})
-    )
+    small = replace(public.BUNDLES["tiny"], parts={"generator": GENERATOR}, more=(ENCODER,))
+    monkeypatch.setitem(public.BUNDLES, "tiny", small)
     found = models(run, "fetch", "tiny", "--yes", "--json").json()
     assert [each["name"] for each in found["files"]] == [GENERATOR, ENCODER]
 
@@ -229,7 +227,7 @@ def test_list(run: Run, site: Site) -> None:
     shown = models(run, "list", "--files").out
     assert re.search(r"tiny-2 +ready, 3 of 4 files +tiny pictures", shown)
     assert re.search(rf"{CLICKED} +behind a click", shown)
-    assert re.search(r"ffhq +not fetched +over 1,760 MB +photographs", shown)
+    assert re.search(r"ffhq +not fetched +over 1,764 MB +photographs", shown)
 
 
 def test_verify(run: Run, site: Site, here: Cache) -> None:
