@@ -213,6 +213,14 @@ def test_without_opts_the_method_must_be_given(tmp_path: Path) -> None:
         load_encoder(saved(encoder_file(), tmp_path), method="psp")
 
 
+@pytest.mark.parametrize("kind", [dict, argparse.Namespace, SimpleNamespace])
+def test_opts_in_a_file_may_be_of_any_kind(kind: Any, tmp_path: Path) -> None:
+    opts = kind(encoder_type="GradualStyleEncoder", dataset_type="cars_encode")
+    network = load_encoder(saved(encoder_file(opts=opts), tmp_path))
+    assert isinstance(network, PyramidEncoder)
+    assert (network.config.base, network.config.letterboxed) == ("own", True)
+
+
 def test_opts_may_be_the_parsers_namespace_or_what_stands_for_it() -> None:
     opts = {"encoder_type": "GradualStyleEncoder", "dataset_type": "cars_encode"}
     usual = face_encoders.encoder_config(encoder_file(opts=opts), "file")
