@@ -256,6 +256,35 @@ def test_the_generator_in_the_file_is_read_too(tmp_path: Path) -> None:
         assert tensors_hash(generator.state_dict()) == tensors_hash(usual.state_dict())
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("nested", [True, False])
+def test_of_such_a_file_the_generator_is_read_alone(
+    prefix: str, nested: bool, tmp_path: Path
+) -> None:
+    """A byte that is wrong in a tensor of the encoder is never met, and the reverse."""
+    contents, mean = with_decoder(rows=8)
+    state = {f"{prefix}{key}": tensor for key, tensor in contents.pop("state_dict").items()}
+    contents |= {"state_dict": state} if nested else state
+
+    def with_wrong_byte(key: str, average: Tensor) -> Path:
+        path = saved(contents | {"latent_avg": average}, tmp_path)
+        content = path.read_bytes()
+        place = content.index(state[prefix + key].numpy().tobytes())
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        return path
+
+    path = with_wrong_byte("encoder.body.3.res_layer.1.weight", mean)
+    usual = load_generator(VECTORS / "stylegan2-rosinality.pt")
+    assert tensors_hash(load_generator(path).state_dict()) == tensors_hash(usual.state_dict())
+    with pytest.raises(CheckpointError, match="CRC"):
+        load_encoder(path)
+    path = with_wrong_byte("decoder.convs.1.conv.weight", average())  # as wide as its rows
+    if nested:
+        load_encoder(path)
+    with pytest.raises(CheckpointError, match="CRC"):
+        load_generator(path)
+
+
 def test_the_generator_in_a_mappers_file_is_read_too(tmp_path: Path) -> None:
     contents, mean = with_decoder(rows=8)
     state = {k: t for k, t in contents["state_dict"].items() if k.startswith("decoder.")}

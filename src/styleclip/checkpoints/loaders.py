@@ -58,7 +58,9 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
     asked, then nothing is clamped. The other layouts do not use it. Files of e4e and pSp carry a
     generator, which is read too; other networks in a file are not read. Raises ``CheckpointError``.
     """
-    weights = read_weights(_inside_model(path, registry.GENERATOR), keep=_of_generator)
+    weights = read_weights(
+        _inside_model(path, registry.GENERATOR), _of_generator, inside=face_encoders.of_decoder
+    )
     weights = replace(weights, contents=face_encoders.decoder(weights.contents) or weights.contents)
     layout = layouts.layout_of(weights)
     if is_native(weights):
@@ -116,7 +118,7 @@ def load_encoder(
     ``method``, "e4e" or "psp", is needed for files of theirs that carry no ``opts``. Raises
     ``CheckpointError``.
     """
-    weights = read_weights(_inside_model(path, registry.ENCODER))
+    weights = read_weights(_inside_model(path, registry.ENCODER), inside=face_encoders.of_others)
     if weights.metadata.get("kind") == PYRAMID_KIND:
         return _native(weights, PYRAMID_KIND, PyramidConfig.from_dict, PyramidEncoder)
     if layouts.layout_of(weights) == layouts.PYRAMID:
@@ -405,7 +407,7 @@ def _of_generator(names: list[str]) -> list[str]:
     for network in stylegan2_rosinality.NETWORKS:
         if network in names:
             return [network, "latent_avg"]
-    return names
+    return face_encoders.of_decoder(names)
 
 
 def _check_square(
