@@ -60,13 +60,13 @@ def read_weights(
 ) -> Weights:
     """Read a file of weights to the CPU, whatever its name: safetensors, torch, or NVIDIA's.
 
-    Tensors have the file's precision and memory of their own. A TorchScript archive and a pickled
-    module become a flat {dotted name: tensor}; what they could compute is not looked at. Objects of
-    other classes stay inert ``Record``s. ``keep`` chooses from the names at the top, ``inside`` of
-    a torch file from those of each dict there; what they leave out is not read. Of a torch file the
-    checksums of what is read are compared. With ``shapes``
-    tensors are on the meta device: their shapes and types, and no memory. Raises
-    ``CheckpointError`` if the file is missing, damaged, hostile or of another kind.
+    Tensors have the file's precision and memory of their own; those of safetensors may be the file
+    itself, mapped. A TorchScript archive and a pickled module become a flat {dotted name: tensor};
+    what they could compute is not looked at. Objects of other classes stay inert ``Record``s.
+    ``keep`` chooses from the names at the top, ``inside`` of a torch file from those of each dict
+    there; what they leave out is not read. Of a torch file the checksums of what is read are
+    compared. With ``shapes`` tensors are on the meta device: their shapes and types, and no memory.
+    Raises ``CheckpointError`` if the file is missing, damaged, hostile or of another kind.
     """
     path = Path(path)
     if path.is_dir():

@@ -47,6 +47,15 @@ N = TypeVar("N", bound=nn.Module)
 
 KIND = "stylegan2"
 PYRAMID_KIND, ARCFACE_KIND = "pyramid-encoder", "arcface"
+# what our own files of networks hold: how their config is read, and what it describes
+NETWORKS: dict[str, tuple[Callable[[dict[str, Any]], Any], Callable[[Any], nn.Module]]] = {
+    KIND: (StyleGAN2Config.from_dict, StyleGAN2),
+    "encoder": (EncoderConfig.from_dict, Encoder),
+    PYRAMID_KIND: (PyramidConfig.from_dict, PyramidEncoder),
+    "identity": (IdentityConfig.from_dict, IdentityNetwork),
+    ARCFACE_KIND: (ArcFaceConfig.from_dict, ArcFace),
+    "reader": (ReaderConfig.from_dict, Reader),
+}
 MEAN_W_SAMPLES = 10_000  # for files without the mean w; StyleCLIP's own scripts draw 4,096
 
 
@@ -154,7 +163,7 @@ def _pyramid_encoder(weights: Weights, method: face_encoders.Method | None) -> P
     contents, source = weights.contents, weights.path
     config = face_encoders.encoder_config(contents, source, method)
     dropped = face_encoders.encoder_dropped(contents)
-    network = _empty(PyramidEncoder, config, source)
+    network = empty_network(PyramidEncoder, config, source)
     return _filled(
         network,
         keymap.convert(
@@ -172,7 +181,7 @@ def _pyramid_encoder(weights: Weights, method: face_encoders.Method | None) -> P
 def _arcface(weights: Weights) -> ArcFace:
     contents, source = weights.contents, weights.path
     config = face_encoders.identity_config(contents, source)
-    network = _empty(ArcFace, config, source)
+    network = empty_network(ArcFace, config, source)
     return _filled(
         network,
         keymap.convert(
@@ -262,12 +271,12 @@ def _native(
         config = read_config(values)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{weights.path} has an unusable config: {error}") from error
-    network = _empty(build, config, weights.path)
+    network = empty_network(build, config, weights.path)
     return _filled(network, state_dict, weights.path)
 
 
-def _empty(build: Callable[[C], N], config: C, source: Path) -> N:
-    """The network without memory for its weights, to be filled."""
+def empty_network(build: Callable[[C], N], config: C, source: Path) -> N:
+    """The network without memory for its weights, to be filled. Raises ``CheckpointError``."""
     try:
         with torch.device("meta"):
             return build(config)
