@@ -168,7 +168,7 @@ def _locate(path: str | Path) -> Path:
         return registry.read_model(path).file(registry.CLIP)
     name = hub.hub_name(path)
     if name is not None:
-        return hub.find_clip(name)
+        return hub.find_model(name)
     if not Path(path).exists():
         known = registry.known_names()
         raise CheckpointError(

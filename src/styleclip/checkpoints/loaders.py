@@ -11,7 +11,6 @@ Networks come back in eval mode, float32, on the CPU, with gradients off for the
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from styleclip.checkpoints import (
     face_encoders,
+    hub,
     keymap,
     layouts,
     registry,
@@ -205,31 +205,31 @@ def _refuse_others(weights: Weights, expected: str, known: str) -> None:
 def load_image_encoder(name: str | Path) -> DinoIdentity:
     """A DINOv2 for identities: a folder as `transformers` saves it, or a hub name.
 
-    A hub name ("facebook/dinov2-small") is fetched by `transformers` on its first use. Raises
-    ``CheckpointError``.
+    A hub name ("facebook/dinov2-small") is fetched on its first use. Raises ``CheckpointError``.
     """
     from transformers import AutoConfig, AutoModel
 
     from styleclip.clip.embedder import silenced
 
-    here = Path(name).is_dir()
-    if not here and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
+    wanted = hub.hub_name(name)
+    if wanted is None and not Path(name).is_dir():
         raise CheckpointError(
             f"there is no folder {name} of a DINOv2: give one as transformers saves it, or a hub "
             "name such as facebook/dinov2-small"
         )
+    folder = Path(name) if wanted is None else hub.find_model(wanted, "DINOv2")
     try:
         with silenced():
-            config = AutoConfig.from_pretrained(name, local_files_only=here)
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
             if config.model_type not in ("dinov2", "dinov2_with_registers"):
                 raise CheckpointError(
                     f"{name} is a {config.model_type}, expected a DINOv2: for a CLIP say 'clip'"
                 )
             loaded: Any = AutoModel.from_pretrained(
-                name, local_files_only=here, dtype=torch.float32, output_loading_info=True
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
             )
             model, report = loaded
-            stated = _image_settings(name, here)
+            stated = _image_settings(folder)
     except CheckpointError:
         raise
     except Exception as error:  # transformers raises whatever its many readers raise
@@ -248,15 +248,10 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
     )
 
 
-def _image_settings(name: str | Path, here: bool) -> dict[str, Any]:
+def _image_settings(folder: Path) -> dict[str, Any]:
     """What the preprocessor_config.json beside a network states; nothing if there is none."""
-    from transformers.utils.hub import cached_file
-
-    path = cached_file(
-        str(name), "preprocessor_config.json", local_files_only=here,
-        _raise_exceptions_for_missing_entries=False,
-    )  # fmt: skip
-    return {} if path is None else dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    path = folder / "preprocessor_config.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _native(
