@@ -43,7 +43,7 @@ from styleclip.checkpoints.loaders import (
     empty_network,
     nvidia_clamp,
 )
-from styleclip.checkpoints.native import parse_network
+from styleclip.checkpoints.native import AXES, check_axes, parse_network
 from styleclip.checkpoints.pickles import read_plain
 from styleclip.editing.mapper import Mapper
 from styleclip.errors import CheckpointError
@@ -363,6 +363,8 @@ def _native(weights: Weights) -> Facts:
         keymap.check_entries(network.state_dict(), entries, weights.path)
         if kind == KIND:
             return entries, _stylegan2(described), []
+    if kind in AXES:
+        check_axes(weights.path, kind, entries)
     if not entries:
         raise CheckpointError(f"{weights.path} holds no tensors: it is damaged")
     named = SHAPES.get(kind, ())

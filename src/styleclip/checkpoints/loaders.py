@@ -31,8 +31,16 @@ from styleclip.checkpoints import (
     stylegan2_tensorflow,
 )
 from styleclip.checkpoints.files import Weights, check_hashes, first_line, read_weights
-from styleclip.checkpoints.native import is_native, parse_network, save_network, write_network
+from styleclip.checkpoints.native import (
+    check_axes,
+    is_native,
+    parse_network,
+    save_network,
+    write_network,
+)
 from styleclip.editing.latent_map import LatentMap
+from styleclip.editing.mapper import Mapper, MapperConfig
+from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
 from styleclip.errors import CheckpointError
 from styleclip.faces.arcface import ArcFace, ArcFaceConfig
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
@@ -55,6 +63,8 @@ NETWORKS: dict[str, tuple[Callable[[dict[str, Any]], Any], Callable[[Any], nn.Mo
     "identity": (IdentityConfig.from_dict, IdentityNetwork),
     ARCFACE_KIND: (ArcFaceConfig.from_dict, ArcFace),
     "reader": (ReaderConfig.from_dict, Reader),
+    "mapper": (lambda config: MapperConfig.from_dict(config["network"]), Mapper),
+    "text-mapper": (lambda config: TextMapperConfig.from_dict(config["network"]), TextMapper),
 }
 MEAN_W_SAMPLES = 10_000  # for files without the mean w; StyleCLIP's own scripts draw 4,096
 
@@ -105,10 +115,8 @@ def load_latent_map(
             theirs, hashes(), f"{location} was measured", location.parent.name,
             "delete it, and it is measured again",
         )  # fmt: skip
-    wanted = ("matrix", "mean", "covariance")
-    if sorted(tensors) != sorted(wanted):
-        raise CheckpointError(f"{location} holds {sorted(tensors)}, a latent map has {wanted}")
-    return LatentMap(*(tensors[name] for name in wanted))
+    check_axes(location, "latent-map", tensors)
+    return LatentMap(**tensors)
 
 
 def save_latent_map(path: str | Path, latent_map: LatentMap, hashes: Mapping[str, str]) -> None:
@@ -226,19 +234,22 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
                     f"{name} is a {config.model_type}, expected a DINOv2: for a CLIP say 'clip'"
                 )
             loaded: Any = AutoModel.from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-            )
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are reported, and judged below
+            )  # fmt: skip
             model, report = loaded
             stated = _image_settings(folder)
     except CheckpointError:
         raise
     except Exception as error:  # transformers raises whatever its many readers raise
         raise CheckpointError(f"{name} cannot be read as a DINOv2: {first_line(error)}") from error
-    lacking = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
-    if lacking:
-        raise CheckpointError(
-            f"{name} lacks {len(lacking)} tensors of a DINOv2, such as {lacking[0]}: copy it whole"
-        )
+    # a classifier on top of it may be there
+    more = [key for key in report["unexpected_keys"] if not key.startswith("classifier.")]
+    keymap.Problems(
+        sorted(report["missing_keys"]), sorted(more),
+        sorted(f"{key} {list(found)} instead of {list(ours)}"
+               for key, found, ours in report["mismatched_keys"]),
+    ).check(name)  # fmt: skip
     patch = int(model.config.patch_size)
     crop = stated.get("crop_size") or {}
     side = int(crop.get("height", 0) or min(224, int(model.config.image_size)))
