@@ -381,9 +381,9 @@ def test_a_damaged_encoder_is_refused(method: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="misshapen: ") as error:
         load(whole | dict.fromkeys(ENCODER_KEYS, torch.zeros(7, 5)))
     assert all(f"{key} [7, 5] instead of " in str(error.value) for key in ENCODER_KEYS)
-    with pytest.raises(CheckpointError, match=r"latent_avg \[5, 12\] instead of \[8, 12\]"):
+    with pytest.raises(CheckpointError, match=r"latent_avg \[5, 32\] instead of \[8, 32\]"):
         load(whole, latent_avg=torch.zeros(5, SMALL_W))
-    with pytest.raises(CheckpointError, match=r"latent_avg \[\] instead of \[8, 12\]"):
+    with pytest.raises(CheckpointError, match=r"latent_avg \[\] instead of \[8, 32\]"):
         load(whole, latent_avg=torch.zeros(()))
 
 
