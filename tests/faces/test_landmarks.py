@@ -68,7 +68,8 @@ def test_dlib_counts_from_the_jaw() -> None:
     assert np.allclose(found.points, [(-4, -3), (4, -3), (-3, 5), (3, 5)])
 
 
-# which points of a set make an eye or a corner of the mouth, as their makers draw them
+# which points of a set make an eye or a corner of the mouth, as their makers draw them; mediapipe
+# (FaceLandmarksConnections) names left and right from the face, and lists 16 points for an eye
 PUBLISHED: dict[int, list[list[int]]] = {
     5: [[0], [1], [3], [4]],
     68: [[36, 37, 38, 39, 40, 41], [42, 43, 44, 45, 46, 47], [48], [54]],
