@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import re
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load, load_file, save_file
 
 from benchmarks.reading import nvidia_pickle
 from styleclip import checkpoints
@@ -116,13 +118,9 @@ def in_clip_folder(state: State, folder: Path) -> Path:
 
 
 def dino() -> State:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         save_dino(Path(folder))
         content = (Path(folder) / "model.safetensors").read_bytes()
-    from safetensors.torch import load
-
     return dict(load(content))
 
 
@@ -170,10 +168,6 @@ def native(kind: str, key: str, **changes: Any) -> Reader:
     """One of our own files, with the header that belongs to it."""
 
     def header_and_state() -> tuple[dict[str, str], State]:
-        import tempfile
-
-        from safetensors import safe_open
-
         with tempfile.TemporaryDirectory() as folder:
             path = samples.write_native(kind, Path(folder))
             with safe_open(path, framework="pt") as file:
