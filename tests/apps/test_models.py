@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from styleclip import images
 from styleclip.checkpoints import public, read_model, save_network
 from styleclip.checkpoints.cache import Cache
-from styleclip.checkpoints.public import NVIDIA, OPENAI, Bundle, PublicFile
+from styleclip.checkpoints.public import LANDMARKER, NVIDIA, OPENAI, Bundle, PublicFile
+from styleclip.faces.landmarks import Landmarks, MediapipeFinder
 from styleclip.inversion.encoder import Encoder, EncoderConfig
 from tests.apps.running import Run, files
 from tests.reference.public_layouts import write_clip, write_generator, write_vocabulary
@@ -112,6 +114,20 @@ def test_edit_a_picture_with_the_encoder_and_without(
         here.file(ENCODER).unlink(missing_ok=True)
     run("invert", picture, "--refine", "0", "--model", "tiny", model=False)
     assert run.code == 2 and "has no encoder" in run.err
+
+
+def test_files_that_come_with_others(
+    run: Run, site: Site, here: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A config with its weights, a finder of faces with a model of faces; no part of either."""
+    beside = replace(public.FILES[CLIP], beside=(WORDS,))
+    monkeypatch.setitem(public.FILES, CLIP, beside)
+    found = models(run, "fetch", CLIP, "--yes", "--json").json()
+    assert [each["name"] for each in found["files"]] == [CLIP, WORDS]
+    small = replace(public.BUNDLES["tiny"], parts={"generator": GENERATOR}, more=(ENCODER,))
+    monkeypatch.setitem(public.BUNDLES, "tiny", small)
+    found = models(run, "fetch", "tiny", "--yes", "--json").json()
+    assert [each["name"] for each in found["files"]] == [GENERATOR, ENCODER]
 
 
 def test_a_part_behind_a_click(
@@ -211,7 +227,7 @@ def test_list(run: Run, site: Site) -> None:
     shown = models(run, "list", "--files").out
     assert re.search(r"tiny-2 +ready, 3 of 4 files +tiny pictures", shown)
     assert re.search(rf"{CLICKED} +behind a click", shown)
-    assert re.search(r"ffhq +not fetched +over 1,760 MB +photographs", shown)
+    assert re.search(r"ffhq +not fetched +over 1,764 MB +photographs", shown)
 
 
 def test_verify(run: Run, site: Site, here: Cache) -> None:
@@ -351,10 +367,18 @@ def test_the_documented_commands_run(
             address = public.FILES[served[name]].address
             small = replace(known, address=address, sha256=None, size=None)
             monkeypatch.setitem(public.FILES, part, small)
+    finder = replace(
+        public.FILES[LANDMARKER], address=site.put("task", b"task"), sha256=None, size=None
+    )
+    monkeypatch.setitem(public.FILES, LANDMARKER, finder)
+    asked: list[Path] = []
+
+    def find(finder: MediapipeFinder, image: np.ndarray) -> list[Landmarks]:
+        asked.append(finder.model)
+        return [Landmarks((32, 25), (48, 25), (34, 40), (46, 40))]
+
+    monkeypatch.setattr(MediapipeFinder, "find", find)  # mediapipe itself is an extra
     picture.rename("photo.jpg")
-    eyes = {"left_eye": [32, 25], "right_eye": [48, 25]}
-    face = {**eyes, "mouth_left": [34, 40], "mouth_right": [46, 40]}
-    Path("photo.json").write_text(json.dumps(face))
     Path(GENERATOR).rename("network.pkl")
     commands = documented(page)
     assert sum("fetch" in words for words in commands) >= 1
@@ -364,4 +388,5 @@ def test_the_documented_commands_run(
             quick = [*QUICK, "--refine", "1"] if words[1] == "edit" else []
             assert run(*words[1:], *quick, model=False).code == 0, (words, run.err)
         else:
-            assert words == ["pip", "install", "-c", "constraints.txt", "torch", "."]
+            assert words == ["pip", "install", "-c", "constraints.txt", "torch", ".[photos]"]
+    assert asked == [Cache.here().file(LANDMARKER)] and asked[0].read_bytes() == b"task"

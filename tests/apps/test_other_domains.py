@@ -171,6 +171,9 @@ def test_identity_on_the_command_line(run_bare: Run, bare: Path, tmp_path: Path)
     assert run_bare(*words, "a.png").code == 2
     assert "choose 'clip'" in run_bare.err and files() == {"bare"}
     assert run_bare(*words, "a.png", "--identity", "clip").code == 0, run_bare.err
+    without = [word for word in words if word not in ("--identity-floor", "0.9")]
+    assert run_bare(*without, "a.png", "--identity", "clip").code == 2
+    assert "--identity-floor is measured by" in run_bare.err
     save_dino(tmp_path / "dino")
     assert run_bare(*words, "b.png", "--identity", tmp_path / "dino").code == 0, run_bare.err
     train = ["mapper", "train", "m.safetensors", "a sad face", "--steps", "1", "--latents", "4",

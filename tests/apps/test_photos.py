@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from styleclip import images
+from styleclip.checkpoints.cache import Cache
 from styleclip.faces.landmarks import Landmarks
 from styleclip.studio import Studio
 from tests.apps.running import PROMPT, Run, files
@@ -236,7 +237,12 @@ def test_mediapipe_by_its_model_file(see: Run, monkeypatch: pytest.MonkeyPatch) 
             see("align", "photo.png", "--landmarks", landmarks, "--out", f"{number}.png").code == 0
         )
     assert asked == [(Path(name), (150, 300, 3), np.uint8) for name in ("a.task", "b.task")]
+    monkeypatch.delenv("STYLECLIP_FACE_LANDMARKER")
+    fetched = Cache.here().file("face_landmarker.task")
+    fetched.parent.mkdir(parents=True)
+    fetched.touch()
     assert see("edit", "photo.png", PROMPT, "--photo").code == 2  # asks for it as auto does
+    assert asked[-1][0] == fetched
     assert "no face was found in the picture" in see.err
 
 
@@ -259,7 +265,9 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "both": (
         ["edit", "photo.png", PROMPT, "--photo", "--landmarks", "one.json"], "leave --photo out",
     ),
-    "a photo alone": (["edit", "photo.png", PROMPT, "--photo"], "STYLECLIP_FACE_LANDMARKER"),
+    "a photo alone": (
+        ["edit", "photo.png", PROMPT, "--photo"], "styleclip models fetch face_landmarker.task"
+    ),
     "no mediapipe file": ([*EDIT, "none.task"], "there is no file none.task"),
     "a face of no photo": (["edit", "photo.png", PROMPT, "--face", "1"], "add --landmarks"),
     "a blend of no photo": (["edit", "photo.png", PROMPT, "--no-blend"], "add --photo"),

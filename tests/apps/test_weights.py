@@ -87,6 +87,4 @@ def test_the_documented_commands_run(run: Run, place: Path) -> None:
                  for each in commands(block)]  # fmt: skip
     assert {each[0] for each in run_these} == {"inspect", "convert"} and len(run_these) >= 5
     for words in run_these:
-        if "e4e_ffhq_encode.pt" in words and "--part" not in words:
-            samples.e4e(place).rename("e4e_ffhq_encode.pt")  # an average as wide as its rows
         assert weights(run, *words).code == 0, (words, run.err)

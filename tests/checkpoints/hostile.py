@@ -12,7 +12,7 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def corpus(canary: Path) -> dict[str, bytes]:
     """All of them by name."""
     return {
         **_calls(canary), **_tricks(canary), **_nested(canary), **_arrays(), **_tensors(),
-        **_archives(canary), **_bombs(), **_nonsense(), **_other_formats(),
+        **_archives(canary), **bombs(), **_nonsense(), **_other_formats(),
     }  # fmt: skip
 
 
@@ -369,26 +369,30 @@ def _archives(canary: Path) -> dict[str, bytes]:
         text(f"k{i}") + stored_tensor(str(i), 1 << 18, (1 << 18,)) for i in range(100)
     ) + b"u."}  # fmt: skip
     files["zip: overlapping entries"] = _overlapping(overlapping, bytes(1 << 20), 100)
+    files["zip: one name twice"] = _overlapping(good, bytes(12), 1, ["x/data/0"])
     return files
 
 
-def _overlapping(entries: dict[str, bytes], content: bytes, count: int) -> bytes:
-    """An archive whose data/0 ... data/99 all are the same bytes."""
+def _overlapping(
+    entries: dict[str, bytes], content: bytes, count: int, more: Sequence[str] = ()
+) -> bytes:
+    """An archive whose data/0 ... data/99 all are the same bytes, and those of ``more`` as well."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as written:
         for key, value in entries.items():
             written.writestr(key, value)
-        written.writestr("x/data/0", content)
+        if "x/data/0" not in entries:
+            written.writestr("x/data/0", content)
         first = written.getinfo("x/data/0")
-        for i in range(1, count):
-            again = zipfile.ZipInfo(f"x/data/{i}")
+        for name_of_it in (*(f"x/data/{i}" for i in range(1, count)), *more):
+            again = zipfile.ZipInfo(name_of_it)
             again.header_offset, again.CRC = first.header_offset, first.CRC
             again.compress_size = again.file_size = len(content)
             written.filelist.append(again)
     return buffer.getvalue()
 
 
-def _bombs() -> dict[str, bytes]:
+def bombs() -> dict[str, bytes]:
     """Time and memory out of few bytes."""
     doubled = b"]q\x000" + b"".join(b"](h%ch%ceq%c0" % (i, i, i + 1) for i in range(60)) + b"h\x3c"
     pairs = b"Nq\x000" + b"".join(b"h%ch%c\x86q%c0" % (i, i, i + 1) for i in range(60)) + b"h\x3c"

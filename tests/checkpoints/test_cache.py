@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from styleclip.checkpoints.cache import Cache, plain_name
-from styleclip.checkpoints.public import BUNDLES, FILES, OPENAI, PublicFile
+from styleclip.checkpoints.public import BUNDLES, FILES, LANDMARKER, OPENAI, PublicFile
 from styleclip.checkpoints.registry import BUILT_IN, PARTS, REQUIRED
 from styleclip.errors import ArgumentError, CheckpointError, DownloadError
 from tests.reference.serving import Answer, Site, serving
@@ -204,6 +204,7 @@ def test_every_public_file_is_whole(file: PublicFile) -> None:
     assert file.address is None or file.address.startswith("https://")
     assert file.sha256 is None or (len(file.sha256) == 64 and int(file.sha256, 16))
     assert file.size is None or file.size > 10**6
+    assert set(file.beside) <= set(FILES) - {file.name}
     if file.kind == "clip" and "openaipublic" in str(file.address):
         assert str(file.address).split("/")[-2] == file.sha256
 
@@ -216,3 +217,6 @@ def test_every_bundle_is_whole() -> None:
         for part, file in bundle.parts.items():
             assert FILES[file].kind == part
         assert all(FILES[bundle.parts[part]].address for part in REQUIRED), name
+        assert set(bundle.more) <= set(FILES) and FILES[LANDMARKER].kind == "landmarks"
+        # what aligns photographs has what finds their faces
+        assert (LANDMARKER in bundle.more) == ("alignment" in bundle.extra)

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
 from styleclip.checkpoints import clip_openclip, keymap, load_clip
+from styleclip.checkpoints.inspection import inspect
+from styleclip.checkpoints.public import FILES, LAION_SETTINGS
 from styleclip.clip.embedder import OPENAI_MEAN, OPENAI_STD, ClipEmbedder
 from styleclip.errors import ArgumentError, CheckpointError, CheckpointWarning
 from tests.checkpoints.test_clip_openai import write_tokenizer
@@ -101,6 +104,51 @@ def test_the_newer_layout_with_its_config(
     assert found.std.flatten().tolist() == pytest.approx([0.2, 0.3, 0.5])
     # the folder is as good as the file
     check_equal(load_clip(tmp_path), original)
+
+
+def test_pictures_are_resized_as_the_config_says(state: dict[str, Tensor], tmp_path: Path) -> None:
+    images = torch.rand(1, 3, 80, 80, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    for said, meant in (("bicubic", "bicubic"), ("random", "bicubic"), ("bilinear", "bilinear")):
+        config = settings()
+        config["preprocess_cfg"] |= {"interpolation": said, "size": [32, 32], "mode": "RGB"}
+        found = load_clip(write(tmp_path, state, config))
+        assert found.interpolation == meant
+        unit = F.interpolate((images + 1) / 2, (32, 32), mode=meant, antialias=True)
+        wanted = found.embed_pixels((unit - found.mean) / found.std)
+        torch.testing.assert_close(found.embed_images(images), wanted, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"interpolation": "lanczos"}, "interpolation = 'lanczos', which is not known here"),
+        ({"resize_mode": "stretch"}, "resize_mode = 'stretch'.*known: shortest, longest, squash"),
+        ({"mode": "L"}, "mode = 'L'"),
+        ({"size": [32, 64]}, r"pictures of \[32, 64\] pixels for a tower of 32"),
+        ({"size": 384}, "pictures of 384 pixels for a tower of 32"),
+        ({"interpolation": ["bicubic"]}, "is not known here"),
+    ],
+)
+def test_a_way_of_resizing_that_is_not_known_is_refused(
+    changed: dict[str, Any], sentence: str, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    config = settings()
+    config["preprocess_cfg"] |= changed
+    with pytest.raises(CheckpointError, match=sentence):
+        load_clip(write(tmp_path, state, config))
+
+
+def test_a_fetched_config_has_the_name_of_its_weights(
+    original: ClipEmbedder, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """Where several files lie side by side, each has its own; the usual name is any one's."""
+    usual = write(tmp_path, state, settings(quick_gelu=True))
+    weights = usual.rename(tmp_path / "ViT-B-16-laion2b-s34b-b88k.bin")
+    (tmp_path / LAION_SETTINGS).write_text(json.dumps(settings()))
+    check_equal(load_clip(weights), original)
+    assert FILES[weights.name].beside == (LAION_SETTINGS,) and LAION_SETTINGS in FILES
+    figures = inspect(weights).figures
+    assert figures["activation"] == "gelu"
 
 
 def test_it_may_be_the_clip_of_a_model_folder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from styleclip.clip.embedder import ClipEmbedder
 from styleclip.errors import ArgumentError, CheckpointError
 from styleclip.generators.stylegan2 import StyleGAN2
 from tests.checkpoints import samples
+from tests.checkpoints import test_clip_openclip as open_clip
 from tests.checkpoints.test_face_encoders import pictures, with_decoder
 from tests.reference.networks import VECTORS
 
@@ -152,6 +154,23 @@ def test_ours_is_refused_and_halved_where_it_may_be(kind: str, tmp_path: Path) -
         found = convert(path, target, ConvertConfig(half=True))
         assert found.layout.kind == kind and set(found.precision) <= {"float16", "int64"}
         assert found.parameters == inspect(path).parameters
+
+
+def test_how_a_clip_resizes_is_kept(tmp_path: Path) -> None:
+    path = samples.openclip(tmp_path)
+    config = open_clip.settings()
+    config["preprocess_cfg"]["interpolation"] = "bilinear"
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    convert(path, tmp_path / "ours")
+    before, after = load_clip(path), load_clip(tmp_path / "ours")
+    assert before.interpolation == after.interpolation == "bilinear"
+    images = torch.rand(1, 3, 80, 80, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    torch.testing.assert_close(after.embed_images(images), before.embed_images(images), **SAME)
+    stated = json.loads((tmp_path / "ours" / "preprocessor_config.json").read_text())
+    other = json.dumps({**stated, "resample": 1})  # by Lanczos' kernel
+    (tmp_path / "ours" / "preprocessor_config.json").write_text(other)
+    with pytest.raises(CheckpointError, match="it resizes pictures in way 1"):
+        load_clip(tmp_path / "ours")
 
 
 def test_a_clip_of_ours_is_halved(tmp_path: Path) -> None:

@@ -123,6 +123,16 @@ def test_a_file_that_cannot_be_told_apart_starts_over(site: Site, path: Path) ->
     assert site.requests[-1] == ("/a", None)
 
 
+def test_a_mirrors_tag_is_not_the_origins(site: Site, path: Path) -> None:
+    """Two servers may call two files alike: a part goes on only where it was begun."""
+    copy = site.put("copy/example.org/a.pt", b"", Answer(body=OLD, cut_after=100, tag='"1"'))
+    mirrored = Wanted("https://example.org/a.pt", mirror=copy.removesuffix("/example.org/a.pt"))
+    fails(mirrored, path, "100 bytes are kept", Patience(attempts=1))
+    origin = site.put("a.pt", NEW, Answer(tag='"1"'))
+    download(Wanted(origin), path, patience=HASTY)
+    assert path.read_bytes() == NEW and site.requests[-1] == ("/a.pt", None)
+
+
 def test_a_weak_tag_is_none(site: Site, path: Path) -> None:
     address = site.put("a", CONTENT, Answer(cut_after=1_300_000, tag='W/"1"'), Answer())
     assert download(wanted(address, known=False), path, patience=HASTY).sha256 == HASH

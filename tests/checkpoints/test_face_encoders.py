@@ -213,6 +213,14 @@ def test_without_opts_the_method_must_be_given(tmp_path: Path) -> None:
         load_encoder(saved(encoder_file(), tmp_path), method="psp")
 
 
+@pytest.mark.parametrize("kind", [dict, argparse.Namespace, SimpleNamespace])
+def test_opts_in_a_file_may_be_of_any_kind(kind: Any, tmp_path: Path) -> None:
+    opts = kind(encoder_type="GradualStyleEncoder", dataset_type="cars_encode")
+    network = load_encoder(saved(encoder_file(opts=opts), tmp_path))
+    assert isinstance(network, PyramidEncoder)
+    assert (network.config.base, network.config.letterboxed) == ("own", True)
+
+
 def test_opts_may_be_the_parsers_namespace_or_what_stands_for_it() -> None:
     opts = {"encoder_type": "GradualStyleEncoder", "dataset_type": "cars_encode"}
     usual = face_encoders.encoder_config(encoder_file(opts=opts), "file")
@@ -248,6 +256,35 @@ def test_the_generator_in_the_file_is_read_too(tmp_path: Path) -> None:
         assert tensors_hash(generator.state_dict()) == tensors_hash(usual.state_dict())
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("nested", [True, False])
+def test_of_such_a_file_the_generator_is_read_alone(
+    prefix: str, nested: bool, tmp_path: Path
+) -> None:
+    """A byte that is wrong in a tensor of the encoder is never met, and the reverse."""
+    contents, mean = with_decoder(rows=8)
+    state = {f"{prefix}{key}": tensor for key, tensor in contents.pop("state_dict").items()}
+    contents |= {"state_dict": state} if nested else state
+
+    def with_wrong_byte(key: str, average: Tensor) -> Path:
+        path = saved(contents | {"latent_avg": average}, tmp_path)
+        content = path.read_bytes()
+        place = content.index(state[prefix + key].numpy().tobytes())
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        return path
+
+    path = with_wrong_byte("encoder.body.3.res_layer.1.weight", mean)
+    usual = load_generator(VECTORS / "stylegan2-rosinality.pt")
+    assert tensors_hash(load_generator(path).state_dict()) == tensors_hash(usual.state_dict())
+    with pytest.raises(CheckpointError, match="CRC"):
+        load_encoder(path)
+    path = with_wrong_byte("decoder.convs.1.conv.weight", average())  # as wide as its rows
+    if nested:
+        load_encoder(path)
+    with pytest.raises(CheckpointError, match="CRC"):
+        load_generator(path)
+
+
 def test_the_generator_in_a_mappers_file_is_read_too(tmp_path: Path) -> None:
     contents, mean = with_decoder(rows=8)
     state = {k: t for k, t in contents["state_dict"].items() if k.startswith("decoder.")}
@@ -261,8 +298,9 @@ def test_heads_beyond_the_generators_rows_are_left_out(tmp_path: Path) -> None:
     usual = hash_of(encoder_file(), tmp_path)
     contents, _ = with_decoder(rows=10)
     assert hash_of(contents, tmp_path) == usual
-    contents["latent_avg"] = average().expand(10, -1).clone()
-    assert hash_of(contents, tmp_path) == usual
+    contents["latent_avg"] = average(10)  # no row like another
+    network = load_encoder(saved(contents, tmp_path))
+    assert torch.equal(network.state_dict()["average"], average(10)[:8])
 
 
 # --- native files -------------------------------------------------------------
@@ -343,9 +381,9 @@ def test_a_damaged_encoder_is_refused(method: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="misshapen: ") as error:
         load(whole | dict.fromkeys(ENCODER_KEYS, torch.zeros(7, 5)))
     assert all(f"{key} [7, 5] instead of " in str(error.value) for key in ENCODER_KEYS)
-    with pytest.raises(CheckpointError, match=r"latent_avg \[5, 12\] instead of \[8, 12\]"):
+    with pytest.raises(CheckpointError, match=r"latent_avg \[5, 32\] instead of \[8, 32\]"):
         load(whole, latent_avg=torch.zeros(5, SMALL_W))
-    with pytest.raises(CheckpointError, match=r"latent_avg \[\] instead of \[8, 12\]"):
+    with pytest.raises(CheckpointError, match=r"latent_avg \[\] instead of \[8, 32\]"):
         load(whole, latent_avg=torch.zeros(()))
 
 

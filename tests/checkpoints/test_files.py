@@ -7,6 +7,7 @@ import collections
 import pickle
 import zipfile
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,14 +124,30 @@ def test_a_plain_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_options_of_a_training_are_kept_beside_the_tensors(tmp_path: Path) -> None:
-    options = argparse.Namespace(name="x", sizes=[1, 2], folder=PurePosixPath("a/b"))
-    torch.save({"opts": options, "a": TENSORS["a"]}, tmp_path / "x")
+@pytest.mark.parametrize("kind", [argparse.Namespace, SimpleNamespace])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_options_of_a_training_are_kept_beside_the_tensors(
+    kind: Any, protocol: int, tmp_path: Path
+) -> None:
+    options = kind(name="x", sizes=[1, 2], folder=PurePosixPath("a/b"))
+    contents = {"opts": options, "a": TENSORS["a"]}
+    torch.save(contents, tmp_path / "x", pickle_protocol=protocol)
     contents = read_weights(tmp_path / "x").contents
     assert contents["opts"]["name"] == "x"
     assert contents["opts"]["sizes"] == [1, 2]
     assert isinstance(contents["opts"]["folder"], Record)  # of a class that is not known
     assert str(contents["opts"]["folder"]) == "pathlib.PurePosixPath"
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_dict_that_says_what_it_holds_is_a_dict(protocol: int, tmp_path: Path) -> None:
+    """``OrderedDict[str, Tensor]()`` notes its types in every pickle of it."""
+    said = collections.OrderedDict[str, torch.Tensor]()
+    said["a"] = TENSORS["a"]
+    torch.save({"g_ema": said}, tmp_path / "x", pickle_protocol=protocol)
+    assert b"GenericAlias" in (tmp_path / "x").read_bytes()
+    contents = read_weights(tmp_path / "x").contents["g_ema"]
+    assert type(contents) is dict and torch.equal(contents["a"], TENSORS["a"])
 
 
 # --- what torch can save ------------------------------------------------------

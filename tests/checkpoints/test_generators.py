@@ -8,9 +8,10 @@ import pickle
 import re
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -224,9 +225,19 @@ def as_half_of_a_pipeline(state: dict[str, Tensor]) -> Any:
     return {"g_ema": state, "latent_avg": average, "args": argparse.Namespace(size=32)}
 
 
-def as_ordered_dict(state: dict[str, Tensor]) -> Any:
-    from collections import OrderedDict
+def as_options_without_a_parser(state: dict[str, Tensor]) -> Any:
+    average = state.pop("latent_avg")
+    return {"g_ema": state, "latent_avg": average, "args": SimpleNamespace(size=32)}
 
+
+def as_typed_dict(state: dict[str, Tensor]) -> Any:
+    average = state.pop("latent_avg")
+    typed = OrderedDict[str, Tensor]()
+    typed.update(state)
+    return {"g_ema": typed, "latent_avg": average}
+
+
+def as_ordered_dict(state: dict[str, Tensor]) -> Any:
     average = state.pop("latent_avg")
     return {"g_ema": OrderedDict(state), "latent_avg": average}
 
@@ -236,6 +247,7 @@ def as_ordered_dict(state: dict[str, Tensor]) -> Any:
     [
         as_bare_state_dict, as_data_parallel, as_training_checkpoint, as_ordered_dict,
         as_the_last_network, as_data_parallel_alone, as_half_of_a_pipeline,
+        as_options_without_a_parser, as_typed_dict,
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("zipped", [True, False])

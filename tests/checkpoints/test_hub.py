@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from styleclip.checkpoints import load_clip
-from styleclip.checkpoints.hub import find_clip, hub_name, weights_of
+from styleclip.checkpoints import load_clip, load_image_encoder
+from styleclip.checkpoints.hub import find_model, hub_name, weights_of
 from styleclip.errors import CheckpointError
 from tests.checkpoints.test_clip_openai import write_tokenizer
 from tests.checkpoints.test_clip_openclip import check_equal, new_clip, settings, write
@@ -118,6 +118,23 @@ def test_offline_says_so_in_one_sentence(place: Path) -> None:
     assert "\n" not in message
 
 
+def test_an_image_encoder_by_name(
+    cache: Path, offline: None, tmp_path: Path, place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import Dinov2Config, Dinov2Model
+
+    name = "facebook/dinov2-small"
+    with pytest.raises(CheckpointError, match=r"no DINOv2 of that name .* fetch it once") as error:
+        load_image_encoder(name)
+    assert "\n" not in str(error.value) and capfd.readouterr() == ("", "")
+    small = Dinov2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    Dinov2Model(small).save_pretrained(tmp_path / "dino")
+    keep(cache, tmp_path / "dino", name)
+    assert load_image_encoder(name).size == load_image_encoder(f"hf:{name}").size == 28
+
+
 @pytest.mark.usefixtures("cache")
 def test_a_hub_that_is_not_there_is_not_waited_for(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -126,8 +143,9 @@ def test_a_hub_that_is_not_there_is_not_waited_for(
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it tries again and again"))
-    with pytest.raises(CheckpointError, match=r"cannot be fetched \(.*refused"):
-        load_clip("openai/clip-vit-base-patch32")
+    for load in (load_clip, load_image_encoder):
+        with pytest.raises(CheckpointError, match=r"cannot be fetched \(.*refused"):
+            load("someone/model")
     assert capfd.readouterr().err == ""
 
 
@@ -276,9 +294,9 @@ def test_a_clip_is_fetched_once(hub: Hub, cache: Path, place: Path) -> None:
 
 def test_a_name_that_nobody_has_is_a_spelling_mistake(hub: Hub, place: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no model of that name.*check the spelling"):
-        find_clip("someone/tiny-clap")
+        find_model("someone/tiny-clap")
 
 
 def test_terms_have_to_be_accepted_first(hub: Hub, place: Path) -> None:
     with pytest.raises(CheckpointError, match=r"accepted its terms.*hf auth login"):
-        find_clip("someone/closed")
+        find_model("someone/closed")

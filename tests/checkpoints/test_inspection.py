@@ -40,11 +40,13 @@ def values(contents: Any) -> list[Any]:
 def test_every_layout_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write, kind, origin = ALL[name]
     path = write(tmp_path)
+    register = nn.Module.register_parameter
 
-    def build(*_: Any, **__: Any) -> None:
-        raise AssertionError("a network is built")
+    def without_memory(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        assert parameter is None or parameter.is_meta, f"a network with memory: {name}"
+        register(module, name, parameter)
 
-    monkeypatch.setattr(nn.Module, "__init__", build)
+    monkeypatch.setattr(nn.Module, "register_parameter", without_memory)
     found = inspect(path)
     assert (found.layout.kind, found.layout.origin) == (kind, origin)
     assert found.path == path and found.size == path.stat().st_size
@@ -185,6 +187,55 @@ def test_missing_and_unexpected_entries_are_listed(name: str, key: str, tmp_path
     torch.save(contents, tmp_path / "odd")
     with pytest.raises(CheckpointError, match=f"missing: {re.escape(key)}; unexpected: strange"):
         inspect(tmp_path / "odd")
+
+
+def spoiled(contents: Any, key: str, value: Any) -> Any:
+    """``contents`` with one tensor, wherever it lies, replaced."""
+    if isinstance(contents, dict):
+        if key in contents:
+            return {**contents, key: value}
+        return {name: spoiled(each, key, value) for name, each in contents.items()}
+    return contents
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("rosinality", "conv1.activate.bias"), ("NVIDIA tensors", "mapping.fc1.bias"),
+        ("OpenAI", "ln_final.bias"), ("open_clip", "text.ln_final.bias"),
+        ("e4e", "encoder.latlayer1.bias"), ("ArcFace", "output_layer.3.bias"),
+        ("single mapper", "mapper.mapping.mapping.2.bias"),
+    ],
+)  # fmt: skip
+def test_misshapen_entries_are_listed_as_the_reader_lists_them(
+    name: str, key: str, tmp_path: Path
+) -> None:
+    path = samples.FOREIGN[name][0](tmp_path)
+    reader = getattr(checkpoints, inspect(path).layout.reader or "")
+    contents = read_weights(path).contents
+    for value, sentence in (
+        (torch.zeros(7, 5), rf"misshapen: {re.escape(key)} \[7, 5\] instead of \["),
+        (torch.zeros(3, dtype=torch.int64), rf"misshapen: {re.escape(key)} "),
+        ("text", f"misshapen: {re.escape(key)} is a str, not a tensor"),
+    ):
+        torch.save(spoiled(contents, key, value), tmp_path / "odd")
+        messages = []
+        for read in (inspect, reader):
+            with pytest.raises(CheckpointError, match=sentence) as error:
+                read(tmp_path / "odd")
+            messages.append(str(error.value))
+        assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("kind", ["stylegan2", "encoder", "identity", "reader", "arcface"])
+def test_misshapen_entries_of_our_own_files_are_listed(kind: str, tmp_path: Path) -> None:
+    path = samples.write_native(kind, tmp_path)
+    weights = read_weights(path)
+    key = next(iter(weights.contents))
+    odd = tmp_path / "odd"
+    save_file({**weights.contents, key: torch.zeros(7, 5)}, odd, weights.metadata)
+    with pytest.raises(CheckpointError, match=rf"misshapen: {re.escape(key)} \[7, 5\] instead"):
+        inspect(odd)
 
 
 def test_a_flipped_bit_in_a_torch_file_is_noticed(tmp_path: Path) -> None:

@@ -87,6 +87,9 @@ def test_resize_is_the_widened_cubic_kernel(height: int, width: int, size: int) 
     slow = np.stack([reference.bicubic(one.numpy(), size) for one in images[:, 0]])
     # float32 against float64
     np.testing.assert_allclose(resize(images, size)[:, 0].numpy(), slow, rtol=0, atol=1e-5)
+    slow = np.stack([reference.bilinear(one.numpy(), size) for one in images[:, 0]])
+    found = resize(images, size, "bilinear")[:, 0].numpy()
+    np.testing.assert_allclose(found, slow, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("before", "size"), [(128, 32), (100, 64), (33, 224), (224, 224)])

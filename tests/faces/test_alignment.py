@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from styleclip import images
 from styleclip.errors import ArgumentError, LandmarksError
+from styleclip.faces import alignment
 from styleclip.faces.alignment import (
     SMALLEST,
     Similarity,
@@ -24,7 +25,7 @@ from styleclip.faces.alignment import (
 )
 from styleclip.faces.landmarks import Landmarks
 from tests.faces.faces import UPRIGHT, moved, similarity, smooth_photo
-from tests.reference.alignment import ffhq_quad, ffhq_square
+from tests.reference.alignment import ffhq_padded_square, ffhq_padding, ffhq_quad, ffhq_square
 
 TEMPLATES: list[Template] = ["ffhq", UPRIGHT]
 
@@ -221,8 +222,8 @@ def test_the_centre_is_what_a_picture_was_before(size: tuple[int, int]) -> None:
 # Refusals
 
 
-def face_at(middle: complex, scale: float) -> Landmarks:
-    by = similarity(scale, 0, 0)
+def face_at(middle: complex, scale: float, degrees: float = 0) -> Landmarks:
+    by = similarity(scale, degrees, 0)
     return moved(UPRIGHT, Similarity(by.turn, middle - by(UPRIGHT.middle)))
 
 
@@ -258,3 +259,69 @@ def test_templates_of_models() -> None:
 def test_templates_that_are_none(values: Any, expected: str) -> None:
     with pytest.raises(ArgumentError, match=expected):
         parse_template(values)
+
+
+# FFHQ's padding, against a slow and literal version
+
+
+def waves(width: int, height: int) -> Image.Image:
+    """Waves of 30 to 50 pixels round another shade in each channel, which is its median too."""
+    y, x = np.mgrid[0:height, 0:width]
+    swing = [np.sin(x / 5 + y / 90), np.sin(y / 6 - x / 70), np.sin((x + y) / 8)]
+    return Image.fromarray((np.array([100, 127, 150]) + 90 * np.stack(swing, -1)).astype(np.uint8))
+
+
+OUTSIDE = [  # scale, degrees, the middle of the face in a photo of 600 x 500
+    (240, 0, 30 + 250j), (240, 0, 570 + 250j), (240, 0, 300 + 20j), (240, 15, 300 + 480j),
+    (240, 25, 40 + 30j), (240, -50, 560 + 460j), (200, 0, 5 + 240j), (470, 10, 300 + 240j),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scale", "degrees", "middle"), OUTSIDE)
+def test_what_lies_outside_is_padded_as_ffhq_pads(
+    scale: float, degrees: float, middle: complex
+) -> None:
+    """On all sides of a photo, at corners, turned, and larger than the photo.
+
+    Of 255: what the shade of the border is costs most, the median of an image that FFHQ pads (and
+    blurs) on all four sides, where ours pads as many as it needs.
+    """
+    photo, face = waves(600, 500), face_at(middle, scale, degrees)
+    ours = pixels(align(photo, face, 256).image)
+    apart = np.abs(ours - ffhq_padded_square(photo, face, 256))[2:-2, 2:-2]
+    assert apart.mean() < 1.75 and apart.max() < 22
+
+
+@pytest.mark.parametrize(
+    ("middle", "scale"), [(560 + 460j, 240), (560 + 40j, 240), (560 + 460j, 270), (40 + 460j, 270)]
+)
+def test_a_shrunk_photo_is_mirrored_at_its_own_border(middle: complex, scale: float) -> None:
+    """Where the photo is not a whole number of shrunk pixels, no part of one is lost there."""
+    photo, face = smooth_photo(600, 500), face_at(middle, scale, -50)
+    ours = pixels(align(photo, face, 96).image)  # a little more than one pixel in one of the crop
+    apart = np.abs(ours - ffhq_padded_square(photo, face, 96))[2:-2, 2:-2]
+    assert apart.mean() < 0.75
+
+
+PADS = [[30, 0, 0, 0], [0, 0, 90, 0], [0, 70, 0, 0], [0, 0, 0, 45], [84, 84, 0, 0], [50, 0, 60, 70]]
+
+
+@pytest.mark.parametrize(("pads", "side"), [*((pads, 200) for pads in PADS), ([24, 0, 0, 0], 50)])
+def test_the_padding_is_the_recipe_pixel_for_pixel(pads: list[int], side: float) -> None:
+    """Blur 0.02, border 0.1, padding 0.3 of the side, and both ramps: one pixel after the other."""
+    crop = waves(240, 240)
+    found = np.asarray(alignment._padded(crop, pads, side), np.float64)
+    expected = ffhq_padding(np.asarray(crop, np.float64), pads, side, alignment.MARGIN)
+    shade = np.median(found, axis=(0, 1))
+    # of 255: three box blurs for a Gaussian, masks of 8 bits, and a shade that is some 5 off
+    assert np.abs(shade - np.median(expected, axis=(0, 1))).max() < 6
+    apart = np.abs(found - expected)
+    assert apart.mean() < 1 and apart.max() < 9
+
+
+def test_the_shade_of_the_padding_is_no_mean() -> None:
+    """A bright spot in a grey photo does not light its border."""
+    photo = np.full((300, 300, 3), 60, np.uint8)
+    photo[200:250, 20:80] = 255
+    found = pixels(align(Image.fromarray(photo), face_at(10 + 250j, 160, 0), 128).image)
+    assert np.abs(found[-8:, 0] - 60).max() <= 1  # the spot and its mirror image lie above

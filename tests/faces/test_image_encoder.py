@@ -78,7 +78,7 @@ def test_a_damaged_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors.pop("layernorm.weight")
     save_file(tensors, tmp_path / "dino" / "model.safetensors", {"format": "pt"})
-    with pytest.raises(CheckpointError, match=r"lacks 1 tensors of a DINOv2, .* layernorm.weight"):
+    with pytest.raises(CheckpointError, match=r"missing: layernorm\.weight"):
         load_image_encoder(tmp_path / "dino")
 
 

@@ -68,6 +68,24 @@ def test_dlib_counts_from_the_jaw() -> None:
     assert np.allclose(found.points, [(-4, -3), (4, -3), (-3, 5), (3, 5)])
 
 
+# which points of a set make an eye or a corner of the mouth, as their makers draw them; mediapipe
+# (FaceLandmarksConnections) names left and right from the face, and lists 16 points for an eye
+PUBLISHED: dict[int, list[list[int]]] = {
+    5: [[0], [1], [3], [4]],
+    68: [[36, 37, 38, 39, 40, 41], [42, 43, 44, 45, 46, 47], [48], [54]],
+    468: [[33, 133, 144, 153, 158, 160], [263, 362, 373, 380, 385, 387], [61], [291]],
+}
+
+
+@pytest.mark.parametrize("count", [5, 68, 468, 478])
+def test_of_a_recorded_set_every_point_counts(count: int) -> None:
+    """No two points lie alike, and none is a mean of others: another index is another face."""
+    points = np.random.default_rng(count).uniform(0, 1000, (count, 2))
+    parts = PUBLISHED[min(count, 468)]
+    expected = Landmarks(*(tuple(points[part].mean(axis=0).tolist()) for part in parts))
+    assert np.allclose(from_points(points.tolist()).points, expected.points, atol=1e-9)
+
+
 @settings(deadline=None)  # other work may hold the machine
 @given(degrees=st.floats(-180, 180), scale=st.floats(0.1, 1e4), swaps=st.integers(0, 3))
 def test_left_may_be_anybodys(degrees: float, scale: float, swaps: int) -> None:

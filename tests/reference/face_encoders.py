@@ -20,7 +20,7 @@ from tests.reference.networks import VECTORS
 # public width -> small width, of convolutions, gates and the last linear layer
 SMALL = {3: 3, 64: 4, 128: 6, 256: 8, 512: 10, 4: 2, 8: 3, 16: 4, 32: 5, 1: 1}
 SIDE = 2  # pixels left where ArcFace's trunk ends: 32 / 16
-SMALL_W = SMALL_EMBEDDING = 12
+SMALL_W, SMALL_EMBEDDING = 32, 12  # W is as wide as that of the generator in the vectors
 
 
 def listed() -> dict[str, dict[str, list[int]]]:

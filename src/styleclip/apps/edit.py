@@ -178,6 +178,10 @@ def edit(
             "a mapper was trained with one preset or the other: leave --preset out, and give "
             "--mapper a file of 'mapper train --preset paper'"
         )
+    if identity is not None and identity_floor is None:
+        raise ArgumentError(
+            "--identity says what --identity-floor is measured by: add that, or leave it out"
+        )
     studio = open_studio(model, device, identity)
     if identity_floor is not None:
         studio.identity  # noqa: B018  # raises if there is none

@@ -236,8 +236,8 @@ def _files_of(names: Sequence[str]) -> list[PublicFile]:
     for name in names:
         if name not in BUNDLES and name not in FILES:
             raise _unknown(name)
-        parts = BUNDLES[name].parts.values() if name in BUNDLES else [name]
-        found |= {part: FILES[part] for part in parts}
+        for part in BUNDLES[name].files if name in BUNDLES else [name]:
+            found |= {each: FILES[each] for each in (part, *FILES[part].beside)}
     return list(found.values())
 
 
@@ -321,7 +321,7 @@ def _bundle_row(place: Cache, bundle: Bundle) -> dict[str, Any]:
         state = f"{len(here)} of {len(parts)} files"
     if here >= set(REQUIRED):
         state = "ready" if len(here) == len(parts) else f"ready, {state}"
-    sizes = [file.size for file in parts.values()]
+    sizes = [FILES[name].size for name in bundle.files]
     licences = sorted({file.licence.name for file in parts.values()})
     known = sum(size for size in sizes if size is not None)
     shown = ("over " if None in sizes else "") + _megabytes(known)

@@ -124,7 +124,7 @@ Landmarks = Annotated[
         metavar="FILE|FOLDER|auto",
         help="Where the faces are (means --photo): a JSON file of points, a folder of such files "
         "named as the pictures are, or the model file face_landmarker.task of mediapipe, which "
-        "finds them; auto takes the one named in STYLECLIP_FACE_LANDMARKER.",
+        "finds them; auto takes the fetched one, or the one named in STYLECLIP_FACE_LANDMARKER.",
     ),
 ]
 Face = Annotated[

@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
 FINDER = "STYLECLIP_FACE_LANDMARKER"  # environment variable: mediapipe's .task file
 FFHQ_SIZE = 1024
-WHERE = (
-    "give --landmarks FILE: a JSON file of points, or mediapipe's face_landmarker.task, which "
-    "finds them"
-)
 
 
 @dataclass(frozen=True)
@@ -124,14 +120,8 @@ def check_wish(studio: Studio, wish: PhotoWish) -> Template | None:
 
 
 def where(landmarks: str | None) -> Path:
-    """The file that tells where faces are. Raises ``LandmarksError`` if none is named."""
-    if landmarks in (None, "auto"):
-        landmarks = os.environ.get(FINDER)
-        if not landmarks:
-            raise LandmarksError(
-                f"where the face is, is not known: {WHERE} (or name that file in {FINDER})"
-            )
-    return Path(str(landmarks))
+    """The file that tells where faces are. Raises ``LandmarksError`` where none is known."""
+    return _known_finder() if landmarks in (None, "auto") else Path(str(landmarks))
 
 
 def found_faces(picture: Image.Image, landmarks: str | None) -> list[points.Landmarks]:
@@ -256,6 +246,22 @@ def align(
         square = align_face(picture, known[numbers[0] - 1], size, template)
     images.save_image(path, square.image, overwrite=force)
     answer({"out": str(path), "square": _rounded(square)}, [f"wrote {path}"], as_json)
+
+
+def _known_finder() -> Path:
+    """mediapipe's model file: the one that a variable names, or the fetched one."""
+    from styleclip.checkpoints.cache import Cache
+    from styleclip.checkpoints.public import LANDMARKER
+
+    stated = os.environ.get(FINDER)
+    path = Path(stated) if stated else Cache.here().file(LANDMARKER)
+    if not stated and not path.is_file():
+        raise LandmarksError(
+            f"where the face is, is not known: run 'styleclip models fetch {LANDMARKER}' once, and "
+            "it is found (pip install 'styleclip[photos]'), or give --landmarks FILE, a JSON file "
+            "of points"
+        )
+    return path
 
 
 def _aligned(

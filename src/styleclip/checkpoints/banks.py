@@ -22,15 +22,13 @@ from torch import Tensor
 from styleclip.checkpoints import styleclip_official
 from styleclip.checkpoints.arrays import is_npy, read_array
 from styleclip.checkpoints.files import check_hashes, first_line
-from styleclip.checkpoints.native import Network, read_network, write_network
+from styleclip.checkpoints.native import AXES, Network, check_axes, read_network, write_network
 from styleclip.editing.relevance import Relevance, RelevanceConfig, Scan, style_statistics
 from styleclip.errors import ArgumentError, CheckpointError, CheckpointWarning
 from styleclip.generators import Generator
 
 KIND = "directions"
 SCAN = "scan"
-BANK_TENSORS = ("matrix", "mean", "std", "effect", "images")
-SCAN_TENSORS = ("change", "length", "images")
 STATISTICS = "S_mean_std"  # the official file beside an fs3
 ENOUGH = 2_000  # samples, to see whether statistics are a generator's
 FURTHEST = 0.5  # deviations between a mean there and the mean here, of half of the channels
@@ -58,7 +56,7 @@ def save_bank(
 
     Raises ``CheckpointError`` if it cannot be written.
     """
-    tensors = {name: getattr(relevance, name) for name in BANK_TENSORS}
+    tensors = {name: getattr(relevance, name) for name in AXES[KIND]}
     tensors["matrix"] = tensors["matrix"].to(dtype)
     config = {
         "generator": generator_hash, "clip": clip_hash, "measured": dict(relevance.config),
@@ -83,11 +81,7 @@ def load_bank(path: str | Path, generator: Generator | None = None) -> Bank:
             )
         return _official(Path(path), generator)
     network = read_network(path, KIND)
-    tensors = _checked(Path(path), network, BANK_TENSORS)
-    if tensors["matrix"].ndim != 2 or any(
-        tensors[name].shape != tensors["matrix"].shape[:1] for name in BANK_TENSORS[1:]
-    ):
-        raise CheckpointError(f"{path} has tensors that do not fit together: measure it again")
+    tensors = _checked(Path(path), network)
     try:
         values = network.config
         return Bank(
@@ -155,7 +149,7 @@ def _official_statistics(
 
 def save_scan(path: str | Path, scan: Scan, settings: Mapping[str, Any]) -> None:
     """Write the state of a scan, so that ``load_scan`` with the same settings goes on from it."""
-    tensors = {name: getattr(scan, name) for name in SCAN_TENSORS}
+    tensors = {name: getattr(scan, name) for name in AXES[SCAN]}
     write_network(path, SCAN, settings, tensors)
 
 
@@ -187,17 +181,12 @@ def load_scan(path: str | Path, settings: Mapping[str, Any]) -> Scan | None:
             f"{path} is a measurement under way with other settings or weights: delete it, or "
             "measure into another file"
         )
-    tensors = _checked(Path(path), network, SCAN_TENSORS)
-    return Scan(**tensors)
+    return Scan(**_checked(Path(path), network))
 
 
-def _checked(path: Path, network: Network, wanted: tuple[str, ...]) -> dict[str, torch.Tensor]:
+def _checked(path: Path, network: Network) -> dict[str, torch.Tensor]:
     tensors = network.state_dict
-    if sorted(tensors) != sorted(wanted):
-        found = ", ".join(sorted(tensors)[:5]) or "no tensors"
-        raise CheckpointError(
-            f"{path} holds {found}, expected {', '.join(wanted)}: measure it again"
-        )
+    check_axes(path, network.kind, tensors)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path} has numbers in {name} that are not finite: measure it "

@@ -65,16 +65,7 @@ def convert(
     source: str | Path,
 ) -> CLIPModel:
     """The network of ``config``, filled by ``table``. Raises ``CheckpointError``."""
-    from transformers import CLIPModel
-
-    try:
-        with torch.device("meta"):  # no memory, and no random numbers, for what is filled below
-            model = CLIPModel(config)
-    except (ValueError, ArithmeticError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{source} has tensors of sizes that no CLIP has ({first_line(error)}): it is damaged, "
-            "or of another kind"
-        ) from error
+    model = _empty(config, source)
     state_dict = keymap.convert(contents, table, model.state_dict(), source=source, dropped=dropped)
     keymap.fill(model, state_dict, source)
     for module in model.modules():
@@ -82,6 +73,29 @@ def convert(
             if buffer.is_meta:  # the numbers of the positions, which no file holds
                 setattr(module, name, torch.arange(buffer.shape[-1]).expand(buffer.shape))
     return model
+
+
+def shapes(
+    text: dict[str, Any], vision: dict[str, Any], embedding: int, source: str | Path
+) -> dict[str, Tensor]:
+    """Our entries for towers of these sizes, without memory; they are the same for any heads."""
+    one = {"num_attention_heads": 1}
+    model = _empty(new_config(text | one, vision | one, embedding), source)
+    return dict(model.state_dict())
+
+
+def _empty(config: CLIPConfig, source: str | Path) -> CLIPModel:
+    """The network without memory, and without random numbers, for its weights."""
+    from transformers import CLIPModel
+
+    try:
+        with torch.device("meta"):
+            return CLIPModel(config)
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{source} has tensors of sizes that no CLIP has ({first_line(error)}): it is damaged, "
+            "or of another kind"
+        ) from error
 
 
 def infer_config(

@@ -3,9 +3,10 @@
   text.token_embedding.weight = token_embedding.weight     newer files keep the text tower apart
 The tensors are OpenAI's, by OpenAI's names (`clip_openai`). What no tensor says stands in
 ``open_clip_config.json`` beside the file: the activation (exact GELU unless "quick_gelu"), the
-width of a head, and the mean and std of the pixels. Without it heads follow from the width, and
-the rest is assumed with a ``CheckpointWarning``. Key names and configs were looked up on public
-pages; the only files of this layout that were read are ones that this project wrote.
+width of a head, how pictures are resized, and the mean and std of the pixels. Without it heads
+follow from the width, and the rest is assumed with a ``CheckpointWarning``. Key names and configs
+were looked up on public pages; the only files of this layout that were read are ones that this
+project wrote.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Tensor
 from styleclip.checkpoints import clip_openai
 from styleclip.checkpoints.clip_openai import Activation
 from styleclip.checkpoints.keymap import Rule
-from styleclip.clip.embedder import OPENAI_MEAN, OPENAI_STD
+from styleclip.clip.embedder import OPENAI_MEAN, OPENAI_STD, Interpolation
 from styleclip.errors import CheckpointError, CheckpointWarning
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ READ = {
 }  # fmt: skip
 DEFAULTS = {"pool_type": ("tok", "argmax"), "pos_embed_type": ("learnable",),
             "proj_type": ("linear",)}  # fmt: skip
+# how its pictures may be resized; "random" is of trainings, which look bicubically afterwards
+INTERPOLATIONS: dict[str, Interpolation] = {
+    "bicubic": "bicubic", "bilinear": "bilinear", "random": "bicubic"
+}  # fmt: skip
+FITS = ("shortest", "longest", "squash")  # a square, which is all that comes here, fits alike
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Settings:
     activation: Activation
     mean: Sequence[float] = OPENAI_MEAN
     std: Sequence[float] = OPENAI_STD
+    interpolation: Interpolation = "bicubic"
     embedding: int | None = None
     vision: Mapping[str, Any] | None = None
     text: Mapping[str, Any] = field(default_factory=dict)
@@ -129,8 +136,8 @@ def rules(config: CLIPConfig, prefix: str = "") -> list[Rule]:
 
 def read_settings(source: Path, activation: Activation | None = None) -> Settings:
     """The settings beside the weights ``source``; assumed, with a warning, where there are none."""
-    path = source.with_name(CONFIG)
-    if not path.is_file():
+    path = config_beside(source)
+    if path is None:
         if activation is None:
             warnings.warn(
                 f"{source} has no {CONFIG} beside it, so exact GELU and OpenAI's mean and std of "
@@ -153,13 +160,44 @@ def read_settings(source: Path, activation: Activation | None = None) -> Setting
             raise ValueError(f"mean {mean} and std {std} are not three numbers each")
         for name, settings in (("model_cfg", model), ("vision_cfg", vision), ("text_cfg", text)):
             _check_known(settings, name, path)
+        interpolation = _interpolation(pixels, vision, path)
         said: Activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
-        return Settings(activation or said, mean, std, int(model["embed_dim"]), vision, text)
+        width = int(model["embed_dim"])
+        return Settings(activation or said, mean, std, interpolation, width, vision, text)
     except UNTOLD as error:
         raise CheckpointError(
             f"{path} does not describe a CLIP ({type(error).__name__}: {error}): take the one that "
             "was published with the weights"
         ) from error
+
+
+def config_beside(source: Path) -> Path | None:
+    """The config of these weights: under their own name, as fetched ones have it, or the usual."""
+    names = (f"{source.stem}.{CONFIG}", CONFIG)
+    return next((path for n in names if (path := source.with_name(n)).is_file()), None)
+
+
+def _interpolation(
+    pixels: Mapping[str, Any], vision: Mapping[str, Any], path: Path
+) -> Interpolation:
+    """How pictures are resized. Raises ``CheckpointError`` for a way that is not known here."""
+    sides = pixels.get("size", vision.get("image_size"))
+    for side in sides if isinstance(sides, list) else [sides]:
+        if side != vision.get("image_size"):
+            raise CheckpointError(
+                f"{path} wants pictures of {sides} pixels for a tower of "
+                f"{vision.get('image_size')}: take the one that was published with the weights"
+            )
+    known = {
+        "interpolation": tuple(INTERPOLATIONS), "resize_mode": FITS, "mode": ("RGB",)
+    }  # fmt: skip
+    for key, ways in known.items():
+        if pixels.get(key, ways[0]) not in ways:
+            raise CheckpointError(
+                f"{path} asks for {key} = {pixels[key]!r}, which is not known here (known: "
+                f"{', '.join(ways)}): take the one that was published with the weights"
+            )
+    return INTERPOLATIONS[pixels.get("interpolation", "bicubic")]
 
 
 def _check_known(settings: Mapping[str, Any], name: str, path: Path) -> None:

@@ -93,7 +93,9 @@ def _read(
     elif layout == layouts.OPEN_CLIP:
         state = clip_openclip.unwrap(weights.contents)
         model, settings = clip_openclip.build(state, location, activation)
-        embedder = ClipEmbedder(model, None, settings.mean, settings.std)
+        embedder = ClipEmbedder(
+            model, None, settings.mean, settings.std, interpolation=settings.interpolation
+        )
     else:
         raise layouts.refusal(weights, "a CLIP", "OpenAI, open_clip, or a folder of transformers")
     folder = location.parent if tokenizer is None else Path(tokenizer)
@@ -166,7 +168,7 @@ def _locate(path: str | Path) -> Path:
         return registry.read_model(path).file(registry.CLIP)
     name = hub.hub_name(path)
     if name is not None:
-        return hub.find_clip(name)
+        return hub.find_model(name)
     if not Path(path).exists():
         known = registry.known_names()
         raise CheckpointError(

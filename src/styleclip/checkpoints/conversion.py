@@ -225,16 +225,17 @@ def _clip(source: Path, target: Path, config: ConvertConfig) -> None:
 
 def _save_clip(folder: Path, embedder: ClipEmbedder) -> None:
     """As `transformers` saves it: config, weights, tokenizer, preprocessing."""
-    from styleclip.clip.embedder import silenced
+    from styleclip.clip.embedder import RESAMPLING, silenced
 
     with silenced():
         embedder.model.save_pretrained(folder)
         if embedder.tokenizer is not None:
             embedder.tokenizer.save_pretrained(folder)
     size = {"height": embedder.image_size, "width": embedder.image_size}
+    resample = {name: number for number, name in RESAMPLING.items()}[embedder.interpolation]
     pixels = {
         "image_processor_type": "CLIPImageProcessor",
-        "do_resize": True, "size": {"shortest_edge": embedder.image_size}, "resample": 3,
+        "do_resize": True, "size": {"shortest_edge": embedder.image_size}, "resample": resample,
         "do_center_crop": True, "crop_size": size, "do_rescale": True, "rescale_factor": 1 / 255,
         "do_normalize": True, "do_convert_rgb": True,
         "image_mean": embedder.mean.flatten().double().tolist(),

@@ -59,6 +59,21 @@ def decoder(contents: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"g_ema": state} | ({} if average is None else {AVERAGE: average})
 
 
+def of_decoder(names: list[str]) -> list[str]:
+    """What to read of such a file for its generator; everything, where there is none."""
+    found = [name for name in names if name.removeprefix("module.").startswith("decoder.")]
+    return [*found, AVERAGE] if found else names
+
+
+def of_others(names: list[str]) -> list[str]:
+    """What to read for the encoder, or the mapper: of the generator only how many rows it has."""
+    return [
+        name
+        for name in names
+        if not name.removeprefix("module.").startswith("decoder.") or ".to_rgbs." in name
+    ]
+
+
 def identity_config(state: Mapping[str, Any], source: str | Path) -> ArcFaceConfig:
     """The architecture, from the shapes of a few entries. Raises ``CheckpointError``."""
     try:

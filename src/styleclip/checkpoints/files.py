@@ -52,15 +52,21 @@ class Weights:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def read_weights(path: str | Path, keep: Keep | None = None, shapes: bool = False) -> Weights:
+def read_weights(
+    path: str | Path,
+    keep: Keep | None = None,
+    shapes: bool = False,
+    inside: Keep | None = None,
+) -> Weights:
     """Read a file of weights to the CPU, whatever its name: safetensors, torch, or NVIDIA's.
 
-    Tensors have the file's precision and memory of their own. A TorchScript archive and a pickled
-    module become a flat {dotted name: tensor}; what they could compute is not looked at. Objects of
-    other classes stay inert ``Record``s. ``keep`` chooses from the names at the top; what it leaves
-    out is not read. Of a torch file the checksums of what is read are compared. With ``shapes``
-    tensors are on the meta device: their shapes and types, and no memory. Raises
-    ``CheckpointError`` if the file is missing, damaged, hostile or of another kind.
+    Tensors have the file's precision and memory of their own; those of safetensors may be the file
+    itself, mapped. A TorchScript archive and a pickled module become a flat {dotted name: tensor};
+    what they could compute is not looked at. Objects of other classes stay inert ``Record``s.
+    ``keep`` chooses from the names at the top, ``inside`` of a torch file from those of each dict
+    there; what they leave out is not read. Of a torch file the checksums of what is read are
+    compared. With ``shapes`` tensors are on the meta device: their shapes and types, and no memory.
+    Raises ``CheckpointError`` if the file is missing, damaged, hostile or of another kind.
     """
     path = Path(path)
     if path.is_dir():
@@ -70,9 +76,9 @@ def read_weights(path: str | Path, keep: Keep | None = None, shapes: bool = Fals
     if head[8:9] == b"{":  # the length of a JSON header in 8 bytes, then the header
         weights = _read_safetensors(path, keep, shapes)
     elif head.startswith(b"PK\x03\x04"):
-        weights = _read_torch(path, keep, shapes, zipped=True)
+        weights = _read_torch(path, keep, inside, shapes, zipped=True)
     elif head.startswith(b"\x80"):
-        weights = _read_torch(path, keep, shapes, zipped=False)
+        weights = _read_torch(path, keep, inside, shapes, zipped=False)
     else:
         raise CheckpointError(f"{path} is not a file of weights: {_guess(head)}; {ADVICE}")
     _check_names(weights)
@@ -150,11 +156,16 @@ def _shape_of(entry: Any) -> Tensor:
     return torch.empty(entry.get_shape(), dtype=dtype, device="meta")
 
 
-def _read_torch(path: Path, keep: Keep | None, shapes: bool, zipped: bool) -> Weights:
+def _read_torch(
+    path: Path, keep: Keep | None, inside: Keep | None, shapes: bool, zipped: bool
+) -> Weights:
     with opened(path) as (stream, size), guarded(path, "torch file"):
         source = Source(stream, 0, size)
         tree = archives.zip_tree(source) if zipped else archives.stream_tree(source)
         contents, settings = _by_name(tree, keep)
+        for name, value in contents.items():
+            if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+                contents[name] = _chosen(value, inside)
         finished = Shapes(size) if shapes else Finished(size)
         return Weights(path, finished.value(contents), settings=settings)
 

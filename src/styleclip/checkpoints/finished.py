@@ -43,6 +43,8 @@ MOST_VALUES = 2_000_000  # counted where they are used, not where they are writt
 VIEWS = (
     8  # tensors of one file may share storages, but not take more than this many times its bytes
 )
+# how a training's options are kept: attributes by their names, nothing more
+OPTIONS = (Global("argparse", "Namespace"), Global("types", "SimpleNamespace"))
 
 
 class Finished:
@@ -117,7 +119,7 @@ class Finished:
     def _record(self, record: Record, depth: int) -> tuple[Any, int]:
         parts = (record.args, record.state, record.items, record.elements)
         (args, state, items, elements), count = self._all(parts, depth)
-        if record.what == Global("argparse", "Namespace"):
+        if record.what in OPTIONS:
             return (state if isinstance(state, dict) else items), count
         return Record(record.what, args, state, items, elements), count
 

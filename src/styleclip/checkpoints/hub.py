@@ -1,4 +1,4 @@
-"""CLIPs by their name on the Hugging Face hub -> a folder here.
+"""CLIPs, and DINOv2s, by their name on the Hugging Face hub -> a folder here.
 
   "openai/clip-vit-base-patch32", "hf:OWNER/NAME", "hf:OWNER/NAME@REVISION"
 Found in the hub's cache on this machine, or fetched into it by ``huggingface_hub``, which knows
@@ -50,8 +50,11 @@ def hub_name(path: str | Path) -> str | None:
     return None if Path(text).parts[0] in (".", "..") or Path(text).parent.is_dir() else text
 
 
-def find_clip(name: str) -> Path:
-    """The folder of the CLIP ``name``, fetched if it is not in the cache. ``CheckpointError``."""
+def find_model(name: str, kind: str = "CLIP") -> Path:
+    """The folder of the model ``name``, fetched if it is not in the cache.
+
+    ``kind`` is what it should be, for messages. Raises ``CheckpointError``.
+    """
     import huggingface_hub
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -68,7 +71,7 @@ def find_clip(name: str) -> Path:
         # unlike other questions, this one is not asked six times where there is no network
         found = huggingface_hub.HfApi().model_info(repository, revision=revision, timeout=PATIENCE)
         files = [file.rfilename for file in found.siblings or ()]
-        patterns = [*SETTINGS, *weights_of(files, name)]
+        patterns = [*SETTINGS, *weights_of(files, name, kind)]
         folder = huggingface_hub.snapshot_download(
             repository, revision=revision, allow_patterns=patterns
         )
@@ -88,13 +91,14 @@ def find_clip(name: str) -> Path:
         offline = isinstance(error, OfflineModeIsEnabled)
         reason = "HF_HUB_OFFLINE forbids it" if offline else first_line(error)
         raise CheckpointError(
-            f"there is no file or folder {name} and no CLIP of that name in the hub's cache here, "
-            f"and it cannot be fetched ({reason}): check the path, or fetch it once with a network"
+            f"there is no file or folder {name} and no {kind} of that name in the hub's cache "
+            f"here, and it cannot be fetched ({reason}): check the path, or fetch it once with a "
+            "network"
         ) from error
     return Path(folder)
 
 
-def weights_of(files: Sequence[str], name: str = "") -> list[str]:
+def weights_of(files: Sequence[str], name: str = "", kind: str = "CLIP") -> list[str]:
     """Which of a repository's ``files`` to fetch: one set of weights, the safest there is."""
     wanted = [*(TRANSFORMERS if "config.json" in files else ()), *clip_openclip.FILES]
     for weights in wanted:
@@ -105,8 +109,8 @@ def weights_of(files: Sequence[str], name: str = "") -> list[str]:
         if weights in files:
             return [weights]
     raise CheckpointError(
-        f"the model {name} of the hub has no weights of a CLIP (a {TRANSFORMERS[0]} with its "
-        f"config.json, or an {clip_openclip.FILES[0]}): give another"
+        f"the model {name} of the hub has no weights of a {kind} (a {TRANSFORMERS[0]} with its "
+        f"config.json, or of a CLIP an {clip_openclip.FILES[0]}): give another"
     )
 
 

@@ -1,9 +1,9 @@
-"""What a file holds, told from names, shapes and types: nothing is built, and hardly anything read.
+"""What a file holds, told from names, shapes and types: hardly anything is read or held.
 
   inspect(path) -> Inspection     kind, layout, sizes, precision, hash, what loading would make up
-The layouts are those of ``layouts``, the sizes those that the readers infer, and the names of the
-entries are compared with the readers' tables. A file that no reader would take is a
-``CheckpointError``, as it is there; shapes are compared when a network is built.
+The layouts are those of ``layouts``, the sizes those that the readers infer, and names, shapes and
+types of the entries are compared with the readers' tables and with networks that have no memory. A
+file that no reader would take is a ``CheckpointError``, as it is there.
 """
 
 from __future__ import annotations
@@ -36,11 +36,20 @@ from styleclip.checkpoints import (
 from styleclip.checkpoints.arrays import read_array
 from styleclip.checkpoints.files import Weights, file_hash, first_line, read_weights
 from styleclip.checkpoints.layouts import Layout
-from styleclip.checkpoints.loaders import nvidia_clamp
-from styleclip.checkpoints.native import parse_network
+from styleclip.checkpoints.loaders import (
+    KIND,
+    NETWORKS,
+    empty_generator,
+    empty_network,
+    nvidia_clamp,
+)
+from styleclip.checkpoints.native import AXES, check_axes, parse_network
 from styleclip.checkpoints.pickles import read_plain
+from styleclip.editing.mapper import Mapper
 from styleclip.errors import CheckpointError
+from styleclip.faces.arcface import ArcFace
 from styleclip.generators.stylegan2 import StyleGAN2Config
+from styleclip.inversion.e4e import PyramidEncoder
 
 NOISE = "the noise images, drawn from seed 0"
 MEAN_W = "the mean w, computed from 10,000 samples"
@@ -194,8 +203,9 @@ def _generator(
     entries: Mapping[str, Any], config: StyleGAN2Config, table: list[keymap.Rule],
     dropped: Mapping[str, Tensor | None], source: Path,
 ) -> Facts:  # fmt: skip
-    optional = [r.theirs for r in table if str(r.ours).endswith(("noise_const", "w_average"))]
-    keymap.check_names(entries, table, source=source, dropped=dropped, optional=optional)
+    network = empty_generator(config).state_dict()
+    optional = [name for name in network if name.endswith(("noise_const", "w_average"))]
+    keymap.check(entries, table, network, source=source, dropped=dropped, optional=optional)
     return _used(entries, table), _stylegan2(config), _lacking(entries, table)
 
 
@@ -249,7 +259,8 @@ def _clip(
         text_config=SimpleNamespace(**text), vision_config=SimpleNamespace(**vision)
     )
     table = clip_openai.rules(towers, prefix)
-    keymap.check_names(entries, table, source=source, dropped=dropped)
+    network = clip_openai.shapes(text, vision, embedding, source)
+    keymap.check(entries, table, network, source=source, dropped=dropped)
     return _used(entries, table), _towers(text, vision, embedding)
 
 
@@ -265,7 +276,7 @@ def _open_clip(weights: Weights) -> Facts:
     prefix = clip_openclip.TEXT if f"{clip_openclip.TEXT}token_embedding.weight" in state else ""
     entries, figures = _clip(state, source, clip_openclip.DROPPED, prefix)
     missing = [] if clips.has_tokenizer(source.parent) else [TOKENIZER]
-    if not source.with_name(clip_openclip.CONFIG).is_file():
+    if clip_openclip.config_beside(source) is None:
         missing.append(
             f"{clip_openclip.CONFIG} beside it: exact GELU and OpenAI's pixels are assumed"
         )
@@ -290,7 +301,8 @@ def _pyramid(weights: Weights) -> Facts:
     config = face_encoders.encoder_config(contents, source, None if method else "e4e")
     entries, table = face_encoders.unwrap_encoder(contents), face_encoders.encoder_rules(config)
     dropped = face_encoders.encoder_dropped(contents)
-    keymap.check_names(entries, table, source=source, dropped=dropped)
+    network = empty_network(PyramidEncoder, config, source).state_dict()
+    keymap.check(entries, table, network, source=source, dropped=dropped)
     figures = {
         "method": method, "resolution": config.resolution, "w_rows": config.rows,
         "w_dim": config.w_dim, "trunk": list(config.trunk.widths),
@@ -301,7 +313,9 @@ def _pyramid(weights: Weights) -> Facts:
 def _arcface(weights: Weights) -> Facts:
     config = face_encoders.identity_config(weights.contents, weights.path)
     table = face_encoders.identity_rules(config)
-    keymap.check_names(weights.contents, table, source=weights.path, dropped=face_encoders.DROPPED)
+    network = empty_network(ArcFace, config, weights.path).state_dict()
+    dropped = face_encoders.DROPPED
+    keymap.check(weights.contents, table, network, source=weights.path, dropped=dropped)
     figures = {
         "resolution": config.resolution, "embedding": config.embedding,
         "trunk": list(config.trunk.widths),
@@ -314,7 +328,8 @@ def _mapper(weights: Weights) -> Facts:
     state = weights.contents["state_dict"]
     dropped = styleclip_official.DROPPED
     table = styleclip_official.rules(config)
-    keymap.check_names(state, table, source=weights.path, dropped=dropped)
+    network = empty_network(Mapper, config, weights.path).state_dict()
+    keymap.check(state, table, network, source=weights.path, dropped=dropped)
     figures = {"space": config.space, "groups": [group.name for group in config.groups]}
     return _used(state, table), figures, [PROMPTS]
 
@@ -338,11 +353,18 @@ DESCRIBE: dict[Layout, Callable[[Weights], Facts]] = {
 
 def _native(weights: Weights) -> Facts:
     kind, config, entries = parse_network(weights, floats=None)
-    if kind == "stylegan2":
+    if kind in NETWORKS:
+        read, build = NETWORKS[kind]
         try:
-            return entries, _stylegan2(StyleGAN2Config.from_dict(config)), []
+            described = read(config)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{weights.path} has an unusable config: {error}") from error
+        network = empty_network(build, described, weights.path)
+        keymap.check_entries(network.state_dict(), entries, weights.path)
+        if kind == KIND:
+            return entries, _stylegan2(described), []
+    if kind in AXES:
+        check_axes(weights.path, kind, entries)
     if not entries:
         raise CheckpointError(f"{weights.path} holds no tensors: it is damaged")
     named = SHAPES.get(kind, ())

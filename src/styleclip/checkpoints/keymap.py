@@ -10,7 +10,7 @@ goes back.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,50 +59,54 @@ def convert(
     ``source`` names the file in errors. ``consume`` takes each tensor out of ``foreign`` (a dict)
     as it is used, so that a network is not in memory twice.
     """
-    _check_table(rules, network)
     defaults = defaults or {}
-    problems = Problems([], [], [])
+    check(foreign, rules, network, source=source, dropped=dropped, optional=defaults)
     converted: dict[str, Tensor] = {}
     for rule in rules:
         value = foreign.get(rule.theirs)
-        expected = their_shape(rule, network)
         if value is None:
-            if all(name in defaults for name in rule.names):
-                converted.update({name: defaults[name] for name in rule.names})
-            else:
-                problems.missing.append(rule.theirs)
-        elif not isinstance(value, Tensor):
-            found = type(value).__name__
-            problems.misshapen.append(f"{rule.theirs} is a {found}, not a tensor")
-        elif tuple(value.shape) != expected:
-            problems.misshapen.append(
-                f"{rule.theirs} {list(value.shape)} instead of {list(expected)}"
-            )
-        elif value.is_floating_point() != network[rule.names[0]].is_floating_point():
-            problems.misshapen.append(_of_another_type(rule.theirs, value, network[rule.names[0]]))
+            converted.update({name: defaults[name] for name in rule.names})
         else:
             converted.update(_forward(rule, value, network))
-            if consume:
-                del value, foreign[rule.theirs]
-    problems.unexpected.extend(_unexpected(foreign, rules, dropped or {}))
-    problems.check(source)
+        if consume and value is not None:
+            del value, foreign[rule.theirs]
     return {name: converted[name] for name in network}
 
 
-def check_names(
+def check(
     foreign: Mapping[str, Any],
     rules: Sequence[Rule],
+    network: Mapping[str, Tensor],
     *,
     source: str | Path,
     dropped: Mapping[str, Tensor | None] | None = None,
-    optional: Sequence[str] = (),
+    optional: Collection[str] = (),
 ) -> None:
-    """Raise the error of ``convert`` for what is missing or unexpected; no network is needed.
+    """Raise the error that ``convert`` would raise, and convert nothing: meta tensors will do.
 
-    ``optional`` are their names that the file may lack.
+    ``optional`` are our entries that the file may lack.
     """
-    missing = [rule.theirs for rule in rules if rule.theirs not in {*foreign, *optional}]
-    Problems(missing, _unexpected(foreign, rules, dropped or {}), []).check(source)
+    _check_table(rules, network)
+    missing, misshapen = [], []
+    for rule in rules:
+        value = foreign.get(rule.theirs)
+        if value is not None:
+            misshapen += _faults(rule, value, network)
+        elif not all(name in optional for name in rule.names):
+            missing.append(rule.theirs)
+    Problems(missing, _unexpected(foreign, rules, dropped or {}), misshapen).check(source)
+
+
+def _faults(rule: Rule, value: Any, network: Mapping[str, Tensor]) -> list[str]:
+    """What keeps an entry of theirs from becoming ours, if anything does."""
+    expected, ours = their_shape(rule, network), network[rule.names[0]]
+    if not isinstance(value, Tensor):
+        return [f"{rule.theirs} is a {type(value).__name__}, not a tensor"]
+    if tuple(value.shape) != expected:
+        return [f"{rule.theirs} {list(value.shape)} instead of {list(expected)}"]
+    if value.is_floating_point() != ours.is_floating_point():
+        return [_of_another_type(rule.theirs, value, ours)]
+    return []
 
 
 def _unexpected(
@@ -140,7 +144,14 @@ def fill(network: nn.Module, state_dict: Mapping[str, Tensor], source: str | Pat
 
     The tensors are taken over, not copied, so ``network`` may live on the meta device.
     """
-    expected = network.state_dict()
+    check_entries(network.state_dict(), state_dict, source)
+    network.load_state_dict(dict(state_dict), strict=True, assign=True)
+
+
+def check_entries(
+    expected: Mapping[str, Tensor], state_dict: Mapping[str, Tensor], source: str | Path
+) -> None:
+    """Raise ``CheckpointError`` unless both have the same entries, of the same shapes and types."""
     Problems(
         missing=[name for name in expected if name not in state_dict],
         unexpected=[name for name in state_dict if name not in expected],
@@ -156,7 +167,6 @@ def fill(network: nn.Module, state_dict: Mapping[str, Tensor], source: str | Pat
             )
         ],
     ).check(source)
-    network.load_state_dict(dict(state_dict), strict=True, assign=True)
 
 
 class Problems(NamedTuple):

@@ -11,7 +11,6 @@ Networks come back in eval mode, float32, on the CPU, with gradients off for the
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from styleclip.checkpoints import (
     face_encoders,
+    hub,
     keymap,
     layouts,
     registry,
@@ -31,8 +31,16 @@ from styleclip.checkpoints import (
     stylegan2_tensorflow,
 )
 from styleclip.checkpoints.files import Weights, check_hashes, first_line, read_weights
-from styleclip.checkpoints.native import is_native, parse_network, save_network, write_network
+from styleclip.checkpoints.native import (
+    check_axes,
+    is_native,
+    parse_network,
+    save_network,
+    write_network,
+)
 from styleclip.editing.latent_map import LatentMap
+from styleclip.editing.mapper import Mapper, MapperConfig
+from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
 from styleclip.errors import CheckpointError
 from styleclip.faces.arcface import ArcFace, ArcFaceConfig
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
@@ -47,6 +55,17 @@ N = TypeVar("N", bound=nn.Module)
 
 KIND = "stylegan2"
 PYRAMID_KIND, ARCFACE_KIND = "pyramid-encoder", "arcface"
+# what our own files of networks hold: how their config is read, and what it describes
+NETWORKS: dict[str, tuple[Callable[[dict[str, Any]], Any], Callable[[Any], nn.Module]]] = {
+    KIND: (StyleGAN2Config.from_dict, StyleGAN2),
+    "encoder": (EncoderConfig.from_dict, Encoder),
+    PYRAMID_KIND: (PyramidConfig.from_dict, PyramidEncoder),
+    "identity": (IdentityConfig.from_dict, IdentityNetwork),
+    ARCFACE_KIND: (ArcFaceConfig.from_dict, ArcFace),
+    "reader": (ReaderConfig.from_dict, Reader),
+    "mapper": (lambda config: MapperConfig.from_dict(config["network"]), Mapper),
+    "text-mapper": (lambda config: TextMapperConfig.from_dict(config["network"]), TextMapper),
+}
 MEAN_W_SAMPLES = 10_000  # for files without the mean w; StyleCLIP's own scripts draw 4,096
 
 
@@ -58,7 +77,9 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
     asked, then nothing is clamped. The other layouts do not use it. Files of e4e and pSp carry a
     generator, which is read too; other networks in a file are not read. Raises ``CheckpointError``.
     """
-    weights = read_weights(_inside_model(path, registry.GENERATOR), keep=_of_generator)
+    weights = read_weights(
+        _inside_model(path, registry.GENERATOR), _of_generator, inside=face_encoders.of_decoder
+    )
     weights = replace(weights, contents=face_encoders.decoder(weights.contents) or weights.contents)
     layout = layouts.layout_of(weights)
     if is_native(weights):
@@ -94,10 +115,8 @@ def load_latent_map(
             theirs, hashes(), f"{location} was measured", location.parent.name,
             "delete it, and it is measured again",
         )  # fmt: skip
-    wanted = ("matrix", "mean", "covariance")
-    if sorted(tensors) != sorted(wanted):
-        raise CheckpointError(f"{location} holds {sorted(tensors)}, a latent map has {wanted}")
-    return LatentMap(*(tensors[name] for name in wanted))
+    check_axes(location, "latent-map", tensors)
+    return LatentMap(**tensors)
 
 
 def save_latent_map(path: str | Path, latent_map: LatentMap, hashes: Mapping[str, str]) -> None:
@@ -116,7 +135,7 @@ def load_encoder(
     ``method``, "e4e" or "psp", is needed for files of theirs that carry no ``opts``. Raises
     ``CheckpointError``.
     """
-    weights = read_weights(_inside_model(path, registry.ENCODER))
+    weights = read_weights(_inside_model(path, registry.ENCODER), inside=face_encoders.of_others)
     if weights.metadata.get("kind") == PYRAMID_KIND:
         return _native(weights, PYRAMID_KIND, PyramidConfig.from_dict, PyramidEncoder)
     if layouts.layout_of(weights) == layouts.PYRAMID:
@@ -152,7 +171,7 @@ def _pyramid_encoder(weights: Weights, method: face_encoders.Method | None) -> P
     contents, source = weights.contents, weights.path
     config = face_encoders.encoder_config(contents, source, method)
     dropped = face_encoders.encoder_dropped(contents)
-    network = _empty(PyramidEncoder, config, source)
+    network = empty_network(PyramidEncoder, config, source)
     return _filled(
         network,
         keymap.convert(
@@ -170,7 +189,7 @@ def _pyramid_encoder(weights: Weights, method: face_encoders.Method | None) -> P
 def _arcface(weights: Weights) -> ArcFace:
     contents, source = weights.contents, weights.path
     config = face_encoders.identity_config(contents, source)
-    network = _empty(ArcFace, config, source)
+    network = empty_network(ArcFace, config, source)
     return _filled(
         network,
         keymap.convert(
@@ -194,40 +213,43 @@ def _refuse_others(weights: Weights, expected: str, known: str) -> None:
 def load_image_encoder(name: str | Path) -> DinoIdentity:
     """A DINOv2 for identities: a folder as `transformers` saves it, or a hub name.
 
-    A hub name ("facebook/dinov2-small") is fetched by `transformers` on its first use. Raises
-    ``CheckpointError``.
+    A hub name ("facebook/dinov2-small") is fetched on its first use. Raises ``CheckpointError``.
     """
     from transformers import AutoConfig, AutoModel
 
     from styleclip.clip.embedder import silenced
 
-    here = Path(name).is_dir()
-    if not here and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
+    wanted = hub.hub_name(name)
+    if wanted is None and not Path(name).is_dir():
         raise CheckpointError(
             f"there is no folder {name} of a DINOv2: give one as transformers saves it, or a hub "
             "name such as facebook/dinov2-small"
         )
+    folder = Path(name) if wanted is None else hub.find_model(wanted, "DINOv2")
     try:
         with silenced():
-            config = AutoConfig.from_pretrained(name, local_files_only=here)
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
             if config.model_type not in ("dinov2", "dinov2_with_registers"):
                 raise CheckpointError(
                     f"{name} is a {config.model_type}, expected a DINOv2: for a CLIP say 'clip'"
                 )
             loaded: Any = AutoModel.from_pretrained(
-                name, local_files_only=here, dtype=torch.float32, output_loading_info=True
-            )
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are reported, and judged below
+            )  # fmt: skip
             model, report = loaded
-            stated = _image_settings(name, here)
+            stated = _image_settings(folder)
     except CheckpointError:
         raise
     except Exception as error:  # transformers raises whatever its many readers raise
         raise CheckpointError(f"{name} cannot be read as a DINOv2: {first_line(error)}") from error
-    lacking = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
-    if lacking:
-        raise CheckpointError(
-            f"{name} lacks {len(lacking)} tensors of a DINOv2, such as {lacking[0]}: copy it whole"
-        )
+    # a classifier on top of it may be there
+    more = [key for key in report["unexpected_keys"] if not key.startswith("classifier.")]
+    keymap.Problems(
+        sorted(report["missing_keys"]), sorted(more),
+        sorted(f"{key} {list(found)} instead of {list(ours)}"
+               for key, found, ours in report["mismatched_keys"]),
+    ).check(name)  # fmt: skip
     patch = int(model.config.patch_size)
     crop = stated.get("crop_size") or {}
     side = int(crop.get("height", 0) or min(224, int(model.config.image_size)))
@@ -237,15 +259,10 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
     )
 
 
-def _image_settings(name: str | Path, here: bool) -> dict[str, Any]:
+def _image_settings(folder: Path) -> dict[str, Any]:
     """What the preprocessor_config.json beside a network states; nothing if there is none."""
-    from transformers.utils.hub import cached_file
-
-    path = cached_file(
-        str(name), "preprocessor_config.json", local_files_only=here,
-        _raise_exceptions_for_missing_entries=False,
-    )  # fmt: skip
-    return {} if path is None else dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    path = folder / "preprocessor_config.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _native(
@@ -260,12 +277,12 @@ def _native(
         config = read_config(values)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{weights.path} has an unusable config: {error}") from error
-    network = _empty(build, config, weights.path)
+    network = empty_network(build, config, weights.path)
     return _filled(network, state_dict, weights.path)
 
 
-def _empty(build: Callable[[C], N], config: C, source: Path) -> N:
-    """The network without memory for its weights, to be filled."""
+def empty_network(build: Callable[[C], N], config: C, source: Path) -> N:
+    """The network without memory for its weights, to be filled. Raises ``CheckpointError``."""
     try:
         with torch.device("meta"):
             return build(config)
@@ -405,7 +422,7 @@ def _of_generator(names: list[str]) -> list[str]:
     for network in stylegan2_rosinality.NETWORKS:
         if network in names:
             return [network, "latent_avg"]
-    return names
+    return face_encoders.of_decoder(names)
 
 
 def _check_square(

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints import keymap, layouts, styleclip_official
+from styleclip.checkpoints import face_encoders, keymap, layouts, styleclip_official
 from styleclip.checkpoints.files import Weights, check_hashes, first_line, read_weights
 from styleclip.checkpoints.native import is_native, parse_network, write_network
 from styleclip.clip.embedder import Embedder
@@ -111,7 +111,7 @@ def save_mapper(
 
 def load_mapper(path: str | Path) -> SavedMapper:
     """A mapper from a file of ours or of the official code. Raises ``CheckpointError``."""
-    weights = read_weights(path)
+    weights = read_weights(path, inside=face_encoders.of_others)
     if is_native(weights):
         return _native(weights)
     layout = layouts.layout_of(weights)

@@ -21,6 +21,12 @@ from styleclip.checkpoints.files import SAFETENSORS, Weights, first_line, read_w
 from styleclip.errors import CheckpointError
 
 FORMAT = "styleclip/1"
+# Kinds whose tensors no network describes, and their axes: one letter is one size.
+AXES: dict[str, dict[str, str]] = {
+    "latent-map": {"matrix": "ED", "mean": "E", "covariance": "EE"},
+    "directions": {"matrix": "SE", "mean": "S", "std": "S", "effect": "S", "images": "S"},
+    "scan": {"change": "SE", "length": "S", "images": "S"},
+}
 
 
 class Network(NamedTuple):
@@ -168,6 +174,30 @@ def parse_network(
         for name, tensor in weights.contents.items()
     }
     return Network(found_kind, config, state_dict)
+
+
+def check_axes(path: str | Path, kind: str, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ``CheckpointError`` unless these are the tensors of ``kind``, of sizes that agree."""
+    wanted = AXES[kind]
+    sizes: dict[str, int] = {}
+    misshapen = []
+    for name, axes in wanted.items():
+        shape = tuple(tensors[name].shape) if name in tensors else ()
+        fits = len(shape) == len(axes) and all(
+            sizes.setdefault(axis, size) == size for axis, size in zip(axes, shape, strict=True)
+        )
+        if name in tensors and not fits:
+            misshapen.append(f"{name} {list(shape)} instead of [{', '.join(axes)}]")
+    found = {
+        "missing": [name for name in wanted if name not in tensors],
+        "unexpected": [name for name in tensors if name not in wanted],
+        "misshapen": misshapen,
+    }
+    problems = "; ".join(f"{what}: {', '.join(each[:12])}" for what, each in found.items() if each)
+    if problems:
+        raise CheckpointError(
+            f"{path} does not hold what a file of kind {kind!r} holds; {problems}: measure it again"
+        )
 
 
 def _umask() -> int:

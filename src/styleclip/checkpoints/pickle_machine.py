@@ -41,7 +41,11 @@ PLAIN = (
     "bool", "str", "unicode", "bytes", "bytearray", "slice", "range", "xrange", "NoneType",
     "Ellipsis", "NotImplemented", "type",
 )  # fmt: skip
-HARMLESS = frozenset((module, name) for module in ("builtins", "__builtin__") for name in PLAIN)
+HARMLESS = frozenset(
+    {(module, name) for module in ("builtins", "__builtin__") for name in PLAIN}
+    # OrderedDict[str, Tensor]() and options without a class of their own; FunctionType is another
+    | {("types", "GenericAlias"), ("types", "SimpleNamespace")}
+)
 
 Calls = Mapping[tuple[str, str], Callable[..., Any]]
 

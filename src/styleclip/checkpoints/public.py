@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["generator", "clip", "tokenizer", "encoder", "identity"]
+Kind = Literal["generator", "clip", "clip settings", "tokenizer", "encoder", "identity",
+               "landmarks"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,27 @@ class PublicFile:
     size: int | None = None
     about: str = ""
     note: str = ""  # how sure its source is
+    beside: tuple[str, ...] = ()  # names of files that come with it
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model of public files: which file is which part, and the text of any of its pictures."""
+    """A model of public files: which file is which part, and the text of any of its pictures.
+
+    ``more`` are files that are no part of it, and come with it: what finds faces in photographs.
+    """
 
     name: str
     description: str
     neutral: str
     parts: Mapping[str, str] = field(default_factory=dict)  # part -> name of a file
     extra: Mapping[str, Any] = field(default_factory=dict)  # what else a model.json would say
+    more: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of all files that are fetched."""
+        return (*self.parts.values(), *self.more)
 
 
 NVIDIA = Licence(
@@ -61,7 +72,7 @@ NVIDIA_NC = Licence(
     "research and evaluation only, not for commercial use; converted from NVIDIA's own files",
 )
 OPENAI = Licence("MIT (OpenAI CLIP)", "https://github.com/openai/CLIP/blob/main/LICENSE")
-LAION = Licence("MIT (LAION)", "https://huggingface.co/laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "")
+LAION = Licence("MIT (LAION)", "https://huggingface.co/laion/CLIP-ViT-B-16-laion2B-s34B-b88K")
 E4E = Licence(
     "MIT (encoder4editing)",
     "https://github.com/omertov/encoder4editing",
@@ -73,6 +84,10 @@ IR_SE50 = Licence(
     "trained on faces of the web: the terms of its training data are not stated",
 )
 
+MEDIAPIPE = Licence(
+    "Apache 2.0 (MediaPipe)", "https://github.com/google-ai-edge/mediapipe/blob/master/LICENSE"
+)
+
 STYLEGAN3_README = "https://github.com/NVlabs/stylegan3/blob/main/README.md"
 CLIP_SOURCE = "https://github.com/openai/CLIP/blob/main/clip/clip.py"  # the hash is in the address
 E4E_README = "https://github.com/omertov/encoder4editing/blob/main/README.md"
@@ -82,6 +97,9 @@ CONVERTED = (
 
 ALIGNED = {"kind": "ffhq"}  # its pictures are faces that lie as FFHQ's do
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"  # of OpenAI's CLIPs, and LAION's
+LANDMARKER = "face_landmarker.task"  # finds the faces of a photograph, with mediapipe
+LAION_B_16 = "https://huggingface.co/laion/CLIP-ViT-B-16-laion2B-s34B-b88K"
+LAION_SETTINGS = "ViT-B-16-laion2b-s34b-b88k.open_clip_config.json"  # as its reader looks for it
 
 
 def _nvidia(name: str, about: str) -> PublicFile:
@@ -173,13 +191,20 @@ _ALL = [
     PublicFile(
         "ViT-B-16-laion2b-s34b-b88k.bin",
         "clip",
-        "https://huggingface.co/laion/CLIP-ViT-B-16-laion2B-s34B-b88K/resolve/main/"
-        "open_clip_pytorch_model.bin",
-        "https://huggingface.co/laion/CLIP-ViT-B-16-laion2B-s34B-b88K/blob/refs%2Fpr%2F4/"
-        "open_clip_pytorch_model.bin",
+        f"{LAION_B_16}/resolve/main/open_clip_pytorch_model.bin",
+        f"{LAION_B_16}/blob/refs%2Fpr%2F4/open_clip_pytorch_model.bin",
         LAION,
         "1f16b1274ca25493b1f36225efe81d05f66a3f33c487acd1a07c5ba87920de6f",
         about="CLIP ViT-B/16 of LAION-2B, open_clip's layout",
+        beside=(LAION_SETTINGS,),
+    ),
+    PublicFile(
+        LAION_SETTINGS,
+        "clip settings",
+        f"{LAION_B_16}/resolve/main/open_clip_config.json",
+        LAION_B_16,
+        LAION,
+        about="how that CLIP wants its pictures, and what it is made of",
     ),
     PublicFile(
         VOCABULARY,
@@ -223,6 +248,18 @@ _ALL = [
         "whose face it is (ArcFace, IR-SE50)",
         "a copy of what its author links to on OneDrive; a second one has the same hash",
     ),
+    PublicFile(
+        LANDMARKER,
+        "landmarks",
+        "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
+        "face_landmarker.task",
+        "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker",
+        MEDIAPIPE,
+        "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+        3758596,
+        "where the eyes and the mouth of a face are (mediapipe's Face Landmarker)",
+        "its page states no hash: this one, and the size, stand in several public projects",
+    ),
 ]
 FILES = {each.name: each for each in _ALL}
 
@@ -232,7 +269,9 @@ def _bundle(
 ) -> Bundle:
     clip = {"clip": "ViT-B-32.pt", "tokenizer": VOCABULARY}
     extra = {"alignment": ALIGNED} if faces else {}
-    return Bundle(name, description, neutral, {"generator": generator, **clip, **parts}, extra)
+    more = (LANDMARKER,) if faces else ()
+    files = {"generator": generator, **clip, **parts}
+    return Bundle(name, description, neutral, files, extra, more)
 
 
 BUNDLES = {

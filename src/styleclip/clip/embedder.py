@@ -2,7 +2,7 @@
 
   embed_images: [B,3,H,W] in [-1,1] -> [B,E]      embed_texts: N strings -> [N,E]
 Both return vectors of length 1, so a product of the two is a cosine. The preprocessing that belongs
-to the weights (antialiased bicubic resize, mean, std) is inside, on tensors, differentiable in the
+to the weights (antialiased resize, mean, std) is inside, on tensors, differentiable in the
 image. The networks are `transformers` ones; nothing of CLIP is written again here.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+Interpolation = Literal["bicubic", "bilinear"]
+BILINEAR, BICUBIC = 2, 3  # as PIL and the files of transformers count them
+RESAMPLING: dict[int, Interpolation] = {BILINEAR: "bilinear", BICUBIC: "bicubic"}
 PLAIN = ("{}",)  # the template that leaves a text as it is
 
 
@@ -57,11 +60,13 @@ class ClipEmbedder:
         mean: Sequence[float] = OPENAI_MEAN,
         std: Sequence[float] = OPENAI_STD,
         templates: Templates = PLAIN,
+        interpolation: Interpolation = "bicubic",
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.mean = torch.tensor(mean).view(1, 3, 1, 1)
         self.std = torch.tensor(std).view(1, 3, 1, 1)
+        self.interpolation: Interpolation = interpolation
         self.templates = template_sentences(templates)
         if not self.templates:
             raise ArgumentError(
@@ -93,12 +98,12 @@ class ClipEmbedder:
                 tokenizer = AutoTokenizer.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=False
                 )
-            mean, std = _preprocessing(folder)
+            mean, std, interpolation = _preprocessing(folder)
         except Exception as error:  # transformers raises whatever its many readers raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(f"{folder} cannot be read as a CLIP folder: {reason}") from error
         _check_report(report, folder)
-        return cls(model, tokenizer, mean, std, templates)
+        return cls(model, tokenizer, mean, std, templates, interpolation)
 
     @property
     def width(self) -> int:
@@ -121,7 +126,8 @@ class ClipEmbedder:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ArgumentError(f"images must be [B, 3, H, W], got {list(images.shape)}")
         unit = (images.clamp(-1, 1) + 1) / 2
-        return self.embed_pixels((resize(unit, self.image_size) - self.mean) / self.std)
+        small = resize(unit, self.image_size, self.interpolation)
+        return self.embed_pixels((small - self.mean) / self.std)
 
     def embed_pixels(self, pixels: Tensor) -> Tensor:
         """Pixels that are preprocessed already [B,3,size,size] -> [B,E]."""
@@ -190,19 +196,23 @@ def _check_report(report: Mapping[str, Any], folder: Path) -> None:
         )
 
 
-def _preprocessing(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and std that the folder states, OpenAI's where it states none."""
+def _preprocessing(folder: Path) -> tuple[Sequence[float], Sequence[float], Interpolation]:
+    """Mean, std and way of resizing that the folder states, OpenAI's where it states none."""
     stated: dict[str, Any] = {}
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (folder / name).is_file():
             found = json.loads((folder / name).read_text(encoding="utf-8"))
             stated = found.get("image_processor", found)  # newer ones nest it
             break
-    return stated.get("image_mean", OPENAI_MEAN), stated.get("image_std", OPENAI_STD)
+    resample = stated.get("resample", BICUBIC)
+    if resample not in RESAMPLING:
+        raise ValueError(f"it resizes pictures in way {resample}, known are {RESAMPLING}")
+    mean, std = stated.get("image_mean", OPENAI_MEAN), stated.get("image_std", OPENAI_STD)
+    return mean, std, RESAMPLING[resample]
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """Antialiased bicubic resize of [B,C,H,W] to [B,C,size,size], as two matrix products.
+def resize(images: Tensor, size: int, interpolation: Interpolation = "bicubic") -> Tensor:
+    """Antialiased resize of [B,C,H,W] to [B,C,size,size], as two matrix products.
 
     The matrices are what torch's own resize makes of the unit vectors; products run, and have
     gradients, on every device.
@@ -210,16 +220,16 @@ def resize(images: Tensor, size: int) -> Tensor:
     height, width = images.shape[2:]
     if (height, width) == (size, size):
         return images
-    down = _resize_matrix(height, size).to(images)  # [size,H]
-    across = _resize_matrix(width, size).to(images)
+    down = _resize_matrix(height, size, interpolation).to(images)  # [size,H]
+    across = _resize_matrix(width, size, interpolation).to(images)
     return down @ images @ across.t()
 
 
 @lru_cache(maxsize=16)
-def _resize_matrix(before: int, after: int) -> Tensor:
+def _resize_matrix(before: int, after: int, interpolation: Interpolation) -> Tensor:
     with torch.inference_mode(False):  # kept for later calls, which may need gradients
         rows = F.interpolate(
-            torch.eye(before)[None, None], (before, after), mode="bicubic", antialias=True
+            torch.eye(before)[None, None], (before, after), mode=interpolation, antialias=True
         )
         return rows[0, 0].t().contiguous()
 

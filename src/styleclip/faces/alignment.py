@@ -214,11 +214,14 @@ def _cropped(
     right, bottom = min(photo.width, box[2]), min(photo.height, box[3])
     if shrink == 1:
         return photo.crop((left, top, right, bottom)), complex(left, top)
-    # Whole pixels of the crop; a last part of one falls to the margin.
+    # Whole pixels of the crop; a last part of one falls to the margin, not to a border to mirror.
     width, height = max(1, int((right - left) / shrink)), max(1, int((bottom - top) / shrink))
-    source = left, top, min(right, left + width * shrink), min(bottom, top + height * shrink)
+    across, down = min(right - left, width * shrink), min(bottom - top, height * shrink)
+    x = right - across if box[2] > photo.width else left
+    y = bottom - down if box[3] > photo.height else top
+    source = x, y, x + across, y + down
     small = photo.resize((width, height), Image.Resampling.LANCZOS, box=source, reducing_gap=3.0)
-    return small, complex(left, top)
+    return small, complex(x, y)
 
 
 def _overhang(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -242,9 +245,16 @@ def _padded(crop: Image.Image, pads: list[int], side: float) -> Image.Image:
     padded = Image.fromarray(grown)
     soft = padded.filter(ImageFilter.GaussianBlur(BLUR * side))
     padded.paste(soft, mask=_mask(3 * outside + 1))
-    median = np.median(pixels[::4, ::4], axis=(0, 1)).round().astype(int)
-    padded.paste((*median.tolist(),), (0, 0, *padded.size), _mask(outside))
+    padded.paste(_shade(padded, pads, side), (0, 0, *padded.size), _mask(outside))
     return padded
+
+
+def _shade(padded: Image.Image, pads: list[int], side: float) -> tuple[int, ...]:
+    """The median of the padded crop, which FFHQ pads on every side, needed or not."""
+    left, top, right, bottom = (max(0, round(PAD * side) - each) // 4 for each in pads)
+    sparse = np.asarray(padded)[::4, ::4]
+    whole = np.pad(sparse, ((top, bottom), (left, right), (0, 0)), mode="reflect")
+    return tuple(np.median(whole, axis=(0, 1)).round().astype(int).tolist())
 
 
 def _mask(shares: np.ndarray) -> Image.Image:
@@ -257,7 +267,7 @@ def _distance(length: int, before: int, after: int, side: float) -> np.ndarray:
     distance = np.full(len(at), -np.inf, np.float32)
     for overhang, out in ((before, -at), (after, at - (length - 1))):
         if overhang:
-            width = max(overhang + BORDER * side, PAD * side)
+            width = max(overhang - MARGIN + BORDER * side, PAD * side)
             distance = np.maximum(distance, out / width)
     return distance
 
