@@ -19,9 +19,11 @@ from styleclip.apps.cli import app
 PAGE = Path(__file__).parent / "commands.md"
 HEAD = """# The command line
 
-Written by `python docs/commands.py` from the program: what `--help` says of every command. Results go to standard output, progress and complaints to
-standard error, so that `--json` leaves one object to read. Exit codes: 0 done; 1 done, but not all is as it should be (a picture that does not replay, a file
-that `models verify` finds changed); 2 a mistake, in one sentence that says what to do; 130 stopped by Ctrl-C.
+Written by `python docs/commands.py` from the program: what `--help` says of every command. Results
+go to standard output, progress and complaints to standard error, so that `--json` leaves one object
+to read. Exit codes: 0 done; 1 done, but not all is as it should be (a picture that does not replay,
+a file that `models verify` finds changed); 2 a mistake, in one sentence that says what to do; 130
+stopped by Ctrl-C.
 """
 KINDS = {
     "str": "TEXT",

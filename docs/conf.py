@@ -54,7 +54,10 @@ maximum_signature_line_length = 88
 
 nitpicky = True
 # Names of Python and of other projects: their lists of names would have to be fetched.
-OTHERS = r"(torch|nn|np|PIL|Image|transformers|collections|pathlib|Path|Tensor|Mapping|dict|CLIPModel|PreTrainedModel)\b.*"
+OTHERS = (
+    r"(torch|nn|np|PIL|Image|transformers|collections|pathlib|Path|Tensor|Mapping|dict|"
+    r"CLIPModel|PreTrainedModel)\b.*"
+)
 ALIASES = r"(.*\.)?(Templates|Activation|G)"  # of types; the signature shows them by name
 nitpick_ignore_regex = [("py:.*", OTHERS), ("py:.*", ALIASES)]
 
@@ -69,7 +72,7 @@ def setup(app: Sphinx) -> None:
 
 
 def _list_the_rest(app: Sphinx, page: str, source: list[str]) -> None:
-    """Where index.md says so, the pages that it does not name: a new page is in the site at once."""
+    """Where index.md says so, the pages that it does not name: a new one is there at once."""
     if page == "index":
         named = set(source[0].split())
         rest = sorted(app.env.found_docs - named - {"index"})
