@@ -69,8 +69,10 @@ def _names(text: str) -> str:
 
 def _cell(text: str) -> str:
     """As a table takes it."""
-    text = text.replace("|", "\\|").replace("[default: True]", "")
-    return re.sub(r"0<=x<=9223372036854775807", "x>=0", text).replace("<=", " ≤ ").strip()
+    text = text.replace("0<=x<=9223372036854775807", "x>=0").replace("[default: True]", "")
+    for sign, shown in (("|", "\\|"), ("<=", " ≤ "), (">=", " ≥ ")):
+        text = text.replace(sign, shown)
+    return text.strip()
 
 
 def main(arguments: list[str]) -> int:

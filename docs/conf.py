@@ -34,6 +34,7 @@ myst_heading_anchors = 3
 myst_url_schemes = ["http", "https", "mailto"]
 exclude_patterns = ["_build"]
 html_math_renderer = "mathml"
+smartquotes = False  # --options and quoted prompts stay what can be typed
 math_numfig = False
 
 html_theme = "furo"
