@@ -111,7 +111,8 @@ def _run_line(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
                 code = main(words[1:])
             finally:
                 torch.set_flush_denormal(False)
-            return code, "".join(capsys.readouterr())
+            results, complaints = capsys.readouterr()
+            return code, complaints + results  # what goes wrong is said before what came of it
         return 0, _run(["bash", "-e", "-o", "pipefail", "-c", line], line)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tomllib
@@ -36,6 +37,7 @@ def troubles(tiny_model: Path) -> None:
     """The files of troubleshooting.md: damaged, foreign, and a model of other weights."""
     weights = BUILT_IN["portraits"]
     shutil.copytree(tiny_model, "other")
+    Path("other/model.json").write_text(json.dumps({"name": "other", "neutral": "a face"}))
     shutil.copytree(weights / "clip", "my-clip")
     shutil.copyfile(ROSINALITY, "mine.pt")
     Path("page.pt").write_text("<!DOCTYPE html><html>Virus scan warning</html>")
