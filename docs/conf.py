@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import re
 import sys
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True}
+toc_object_entries_show_parents = "hide"
 python_display_short_literal_types = True
 python_maximum_signature_line_length = 88
 maximum_signature_line_length = 88
@@ -91,10 +93,11 @@ def _as_it_is_written(
 
 
 def _prose(line: str) -> str:
-    """Outside of literals no sign means anything to Sphinx."""
-    parts = re.split(r"(``.+?``)", line)
-    parts[::2] = [re.sub(r"([*|_`])", r"\\\1", part) for part in parts[::2]]
-    return "".join(parts)
+    """Outside of literals, in one backtick or two, no sign means anything to Sphinx."""
+    parts = re.split(r"``(.+?)``|`([^`]+)`", line)
+    prose = [re.sub(r"([*|_`])", r"\\\1", part) for part in parts[::3]]
+    literals = [f"``{two or one}``" for two, one in zip(parts[1::3], parts[2::3], strict=True)]
+    return "".join(chain.from_iterable(zip_longest(prose, literals, fillvalue="")))
 
 
 def _public_name(

@@ -38,7 +38,6 @@ def troubles(tiny_model: Path) -> None:
     weights = BUILT_IN["portraits"]
     shutil.copytree(tiny_model, "other")
     Path("other/model.json").write_text(json.dumps({"name": "other", "neutral": "a face"}))
-    shutil.copytree(weights / "clip", "my-clip")
     shutil.copyfile(ROSINALITY, "mine.pt")
     Path("page.pt").write_text("<!DOCTYPE html><html>Virus scan warning</html>")
     Path("cut.safetensors").write_bytes((weights / "generator.safetensors").read_bytes()[:100_000])
