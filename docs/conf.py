@@ -29,7 +29,7 @@ author = "The StyleCLIP authors of this project"
 copyright = f"{author}, MIT licence"
 release = version = styleclip.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.githubpages", "mathml"]
 myst_enable_extensions = ["dollarmath", "attrs_inline", "deflist"]
 myst_heading_anchors = 3
 myst_url_schemes = ["http", "https", "mailto"]
