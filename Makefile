@@ -3,6 +3,7 @@
 #   make test       the unit tests, under two minutes
 #   make check      lint, format, types, import contracts, then every test
 #   make benchmark  start-up seconds; the engine against the original's way (minutes, 8 GB)
+#   make docs       the documentation site, into out/docs (open out/docs/index.html)
 #   make wheel      dist/styleclip-*.whl
 #   make clean      what the other targets made, except the environment
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check benchmark wheel clean
+.PHONY: demo test check benchmark docs wheel clean
 
 demo: $(READY)
 	$(BIN)/styleclip edit examples/portrait.png "a face with red hair" "a smiling face" \
@@ -31,6 +32,12 @@ check: $(READY)
 benchmark: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/speed.py --threads 2
+
+docs: $(READY)
+	$(BIN)/python docs/commands.py
+	rm -rf out/docs
+	$(BIN)/python -m sphinx -W --keep-going -n -E -q -d out/doctrees -b html docs out/docs
+	@echo "open out/docs/index.html"
 
 wheel: $(READY)
 	rm -rf build

@@ -28,6 +28,8 @@ PRINTS = {  # portraits that no network saw: middle, degrees and side of their p
     EVALUATION_SEED + 33: (270 + 310j, -14.0, 330.0),
     EVALUATION_SEED + 41: (650 + 290j, 20.0, 1.7 * 128),
 }
+OTHER = 33  # the seed of somebody else
+ROWS = {"rows 0 to 3": slice(0, 4), "4 to 7": slice(4, 8), "from 8 on": slice(8, None)}
 ALPHAS = (0.0, 1.5, 3.0, 4.5, 6.0)
 
 
@@ -91,9 +93,26 @@ def photo(studio: Studio) -> None:
     )
 
 
+def latent_spaces(studio: Studio) -> None:
+    """A seed under truncation; and a person with rows of W+ of another one."""
+    psis = (0.0, 0.35, 0.7, 1.0)
+    pictures = [studio.render(studio.sample(OTHER, psi)) for psi in psis]
+    page = strip(pictures, [f"truncation {psi:g}" for psi in psis])
+    save_image(IMAGES / "truncation.png", page, overwrite=True)
+    one, other = studio.sample(YOUNG), studio.sample(OTHER)
+    latents = {"a person": one}
+    for name, rows in ROWS.items():
+        latents[f"{name} of the other"] = one.clone()
+        latents[f"{name} of the other"][:, rows] = other[:, rows]
+    latents["the other"] = other
+    page = strip([studio.render(each) for each in latents.values()], list(latents))
+    save_image(IMAGES / "rows.png", page, overwrite=True)
+
+
 if __name__ == "__main__":
     torch.set_flush_denormal(True)
     model = Studio.load("portraits")
     three_methods(model)
     sweeps(model)
     photo(model)
+    latent_spaces(model)

@@ -109,10 +109,12 @@ class Networks:
 
     @cached_property
     def generator(self) -> StyleGAN2:
+        """Latents -> images; of a tuned studio, the tuned one."""
         return load_generator(self.model.file(GENERATOR)).to(self.device)
 
     @cached_property
     def embedder(self) -> ClipEmbedder:
+        """Images and texts -> unit vectors."""
         model = self.model
         templates = model.templates
         return load_clip(model.file(CLIP), model.tokenizer, templates=templates).to(self.device)

@@ -192,6 +192,12 @@ def test_arrays_are_read_as_they_are(name: str, tmp_path: Path) -> None:
         convert(path, tmp_path / "ours.safetensors")
 
 
+def test_what_nothing_reads_is_not_read_as_it_is(tmp_path: Path) -> None:
+    torch.save({"synthesis.input.freqs": torch.zeros(8, 2)}, tmp_path / "stylegan3.pt")
+    with pytest.raises(CheckpointError, match="is a StyleGAN3, which is not readable yet"):
+        convert(tmp_path / "stylegan3.pt", tmp_path / "ours.safetensors")
+
+
 # --- targets ------------------------------------------------------------------
 
 

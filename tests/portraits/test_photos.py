@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -150,21 +145,6 @@ def test_the_whole_way_of_a_photo(capsys: pytest.CaptureFixture[str]) -> None:
         assert was["hair_colour"] != red and now["hair_colour"] == red
         kept = [name for name in names if name != "hair_colour"]
         assert sum(was[name] == now[name] for name in kept) >= len(kept) - 1
-
-
-@pytest.mark.slow
-def test_the_page_does_what_it_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (ROOT / "docs" / "photographs.md").read_text()
-    shutil.copytree(ROOT / "examples", "examples")
-    run = Run(Path(), capsys)
-    (commands,) = re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)
-    for line in commands.splitlines():
-        assert run(*shlex.split(line)[1:], model=False).code == 0, (line, run.err)
-    assert {"red.png", "red-strip.png", "beanie.png", "face.png"} <= {
-        p.name for p in place.iterdir()
-    }
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_the_example_is_the_scene() -> None:

@@ -111,6 +111,8 @@ def _writer(found: Inspection, config: ConvertConfig) -> Write:
         raise ArgumentError(
             f"{path} is {layout.words} in the format that is used here: there is nothing to convert"
         )
+    if layout.reader is None:
+        raise CheckpointError(f"{path} is {layout.hint}")
     raise ArgumentError(f"{path} is {layout.words}, which is read as it is: nothing to convert")
 
 
