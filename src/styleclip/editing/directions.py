@@ -115,7 +115,8 @@ def without(direction: Tensor, others: Sequence[Tensor]) -> Tensor:
 def span(directions: Sequence[Tensor]) -> Tensor:
     """An orthonormal basis [E,K] of what ``directions`` [E] span; named twice spans no more."""
     columns, sizes, _ = torch.linalg.svd(torch.stack(list(directions), dim=1), full_matrices=False)
-    return columns[:, sizes > 1e-4 * sizes.max()]
+    basis: Tensor = columns[:, sizes > 1e-4 * sizes.max()]
+    return basis
 
 
 def without_effect(relevance: Relevance, step: Tensor, basis: Tensor) -> Tensor:
@@ -185,7 +186,7 @@ def has_rgb(relevance: Relevance) -> bool:
 
 def _by_samples(relevance: Relevance) -> bool:
     """Whether no channel was moved to measure it."""
-    return relevance.config.get("method", "samples") == "samples"
+    return bool(relevance.config.get("method", "samples") == "samples")
 
 
 def passing_value(response: Tensor, config: DirectionConfig) -> float:
