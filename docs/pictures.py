@@ -22,15 +22,15 @@ HERE = Path(__file__).parent
 IMAGES = HERE / "images"
 EXAMPLES = HERE.parent / "examples"
 PICTURE = EXAMPLES / "portrait.png"
-YOUNG = 15  # the seed of a sampled face whose hair is not grey
-BETAS = (0.0, 0.05, 0.1, 0.2)
+YOUNG = 51  # the seed of a sampled face without wrinkles whose hair is not grey
+BETAS = (0.0, 0.1, 0.15, 0.2)
 PRINTS = {  # portraits that no network saw: middle, degrees and side of their prints on a table
     EVALUATION_SEED + 33: (270 + 310j, -14.0, 330.0),
     EVALUATION_SEED + 41: (650 + 290j, 20.0, 1.7 * 128),
 }
-OTHER = 33  # the seed of somebody else
+SOMEBODY, OTHER = 15, 33  # seeds of two people
 ROWS = {"rows 0 to 3": slice(0, 4), "4 to 7": slice(4, 8), "from 8 on": slice(8, None)}
-ALPHAS = (0.0, 1.5, 3.0, 4.5, 6.0)
+ALPHAS = (0.0, 1.5, 3.0, 4.0, 5.0)
 
 
 def three_methods(studio: Studio) -> None:
@@ -99,7 +99,7 @@ def latent_spaces(studio: Studio) -> None:
     pictures = [studio.render(studio.sample(OTHER, psi)) for psi in psis]
     page = strip(pictures, [f"truncation {psi:g}" for psi in psis])
     save_image(IMAGES / "truncation.png", page, overwrite=True)
-    one, other = studio.sample(YOUNG), studio.sample(OTHER)
+    one, other = studio.sample(SOMEBODY), studio.sample(OTHER)
     latents = {"a person": one}
     for name, rows in ROWS.items():
         latents[f"{name} of the other"] = one.clone()

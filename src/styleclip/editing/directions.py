@@ -3,8 +3,8 @@
   d    = normalise(t - n), t and n the embeddings of the target and the neutral text
   R_c  = <relevance_c, d>,  zero where |R_c| < beta
   ds_c = R_c / max|R| * sd_c           s' = s + alpha ds
-What must stay is left out twice: d has no part along it, and ds has no effect on it, where the
-relevance says what channels do (by samples it says what goes with what).
+What must stay is left out twice: d has no part along it, and in the sum of the relevance of all
+channels that move, each as far as it moves, there is none of it either.
 A new prompt costs one product; a new generator the measuring of its relevance (`relevance.py`),
 whose quickest way takes seconds.
 """
@@ -81,8 +81,8 @@ def find_direction(
 ) -> Edit:
     """The step [1,S] that ``prompt`` asks for, the same for every picture.
 
-    ``preserve``: directions [E] of what must stay. Their part of the prompt's is left out and, by
-    a bank of channels that were moved, what the step's channels together do along them.
+    ``preserve``: directions [E] of what must stay. Their part of the prompt's is left out, and
+    what the step's channels have of them together.
     ``layout``, the generator's, says which columns are toRGB: needed where ``config.rgb`` is False
     and the relevance has them. That ``embedder`` is the CLIP that was measured with, nobody can see
     here but by its width: ``Studio`` compares the hashes of a bank from a file. Raises
@@ -91,7 +91,7 @@ def find_direction(
     """
     wanted = without(prompt_direction(embedder, prompt, config.templates), preserve)
     step = channel_step(relevance, wanted.to(relevance.matrix), config, layout)
-    if preserve and not _by_samples(relevance):
+    if preserve:
         step = without_effect(relevance, step, span(preserve).to(step))
     return Edit("direction", prompt, style_step=step[None], config=asdict(config))
 
@@ -120,15 +120,14 @@ def span(directions: Sequence[Tensor]) -> Tensor:
 
 
 def without_effect(relevance: Relevance, step: Tensor, basis: Tensor) -> Tensor:
-    """The nearest step [S], of the same channels, that does nothing along ``basis`` [E,K] in all.
+    """The nearest step [S], of the same channels, whose sum of relevance along ``basis`` is 0.
 
-    A channel does ``effect`` times its row, for each of its standard deviations (a bank that does
-    not know effects takes them to be alike); the strongest channel moves as far as before.
+    Lengths are in the channels' standard deviations, as in the paper's step, which leaves aside
+    how much a deviation does; the strongest channel moves as far as before. Weighed by that, more
+    is kept and much less of what was asked for is left (benchmarks/preserve.py).
     """
     moves = step != 0
-    std, size = relevance.std.to(step)[moves], relevance.effect.to(step)[moves]
-    size = size if bool(size.any()) else torch.ones_like(size)
-    effect = size[:, None] * (relevance.matrix.to(step)[moves] @ basis)
+    std, effect = relevance.std.to(step)[moves], relevance.matrix.to(step)[moves] @ basis
     before = step[moves] / std
     weights = torch.linalg.lstsq(effect.double(), before.double()[:, None]).solution[:, 0]
     after = before - (effect.double() @ weights).to(before)
@@ -181,12 +180,8 @@ def channel_step(
 
 def has_rgb(relevance: Relevance) -> bool:
     """Whether rows of toRGB layers may be there: by samples always, or when they were asked for."""
-    return _by_samples(relevance) or bool(relevance.config.get("rgb", False))
-
-
-def _by_samples(relevance: Relevance) -> bool:
-    """Whether no channel was moved to measure it."""
-    return bool(relevance.config.get("method", "samples") == "samples")
+    method = relevance.config.get("method", "samples")
+    return method == "samples" or bool(relevance.config.get("rgb", False))
 
 
 def passing_value(response: Tensor, config: DirectionConfig) -> float:
