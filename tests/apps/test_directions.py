@@ -76,6 +76,25 @@ def test_what_is_measured_may_be_truncated_otherwise(run: Run, bank: Path) -> No
     assert not torch.allclose(other.std, usual.std)
 
 
+@pytest.mark.parametrize("method", ["exact", "gradient", "samples"])
+def test_pictures_without_variety_are_not_measured(run: Run, method: str) -> None:
+    assert run("directions", "measure", "b.safetensors", "--method", method, "--truncation",
+               "0").code == 2  # fmt: skip
+    assert "at a truncation of 0 pictures have no variety" in run.err
+    assert not files() & {"b.safetensors", "b.safetensors.partial"}
+
+
+def test_a_bank_that_moves_nothing_gives_no_direction(run: Run, bank: Path) -> None:
+    found = load_bank(bank)
+    found.std.zero_()
+    save_bank("still.safetensors", found, found.generator_hash, found.clip_hash)
+    still = ("--bank", "still.safetensors")
+    assert run("directions", "find", PROMPT, "x.safetensors", *still).code == 2
+    assert "do not vary in this bank" in run.err and "x.safetensors" not in files()
+    assert run("edit", PROMPT, "--seed", "3", "--method", "direction", *still).code == 2
+    assert "do not vary in this bank" in run.err
+
+
 def test_a_measurement_that_was_stopped_goes_on(
     run: Run, bank: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ its mean is known tightly enough. Measured once per generator and CLIP.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -63,6 +64,7 @@ class RelevanceConfig:
             raise ArgumentError(f"samples must be at least 2, got {self.samples}")
         if self.method == "gradient" and self.images < 2:
             raise ArgumentError("a gradient's principal directions need at least 2 images")
+        check_truncation(self.truncation)
         if self.sigma <= 0:
             raise ArgumentError(f"sigma must be positive, got {self.sigma}")
         if self.cosine is not None and not 0 < self.cosine < 1:
@@ -83,6 +85,16 @@ class PromptRelevanceConfig:
     def __post_init__(self) -> None:
         if self.images < 1 or self.probes < 1 or self.samples < 2:
             raise ArgumentError("images and probes must be at least 1, samples at least 2")
+        check_truncation(self.truncation)
+
+
+def check_truncation(truncation: float) -> None:
+    """Raise ``ArgumentError`` where all pictures would be one."""
+    if truncation == 0 or not math.isfinite(truncation):
+        raise ArgumentError(
+            f"at a truncation of {truncation:g} pictures have no variety that could be measured: "
+            "give one above 0, such as 0.7"
+        )
 
 
 @dataclass(frozen=True, eq=False)
