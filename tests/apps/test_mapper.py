@@ -259,7 +259,7 @@ def test_a_mapper_of_another_generator_s_style_layers_is_refused(run: Run, pictu
         ("edit", picture, TARGET, "--method", "mapper", "--mapper", official),
     ):
         assert run(*words, "--refine", "0", "--out", "x.png").code == 2
-        assert "moves style layers of 24, 24, 24, 24, 24, 16" in run.err
+        assert "moves style layers of 24, 24, 24, 24, 16, 16, 8 channels" in run.err
         assert "trained for another generator" in run.err and "x.png" not in files()
 
 

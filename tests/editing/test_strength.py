@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -179,9 +180,7 @@ def test_a_direction_is_looked_at_as_far_whatever_its_alpha(alpha: float) -> Non
     assert float(found) * abs(alpha) == pytest.approx(12)
 
 
-SPREAD = LatentMap(
-    torch.zeros(2, 2), torch.tensor([0.1, 0.0]), torch.diag(torch.tensor([0.04, 1]))
-)
+SPREAD = LatentMap(torch.zeros(2, 2), torch.tensor([0.1, 0.0]), torch.diag(torch.tensor([0.04, 1])))
 
 
 def test_a_negative_alpha_is_fitted_to_the_opposite() -> None:
@@ -200,7 +199,7 @@ class InSentences(Angle):
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         far = [(text in ("here", "so far")) for text in texts]
-        return torch.tensor([[1.0, 1.0] if each else [0.0, 1.0] for each in far])
+        return torch.tensor([[0.6, 0.8] if each else [-0.6, 0.8] for each in far])
 
 
 def test_the_strength_aims_where_the_direction_s_templates_point() -> None:
@@ -264,14 +263,15 @@ def test_both_sizes_of_a_picture_are_those_of_two_passes() -> None:
 
 
 def test_a_floor_holds_where_the_likeness_is_not_straight_between_two_looks() -> None:
-    def identity(images: Tensor) -> Tensor:
+    def identity(last: float, images: Tensor) -> Tensor:
         x = images[:, 0, 0, 0]
         cosine = torch.where(x < 0.05, 1.0, torch.where(x > last, 0.0, 0.8))
         return torch.stack([cosine, (1 - cosine.square()).sqrt()], dim=1)
 
     # looked at 0 and 1, where the likeness is 1 and 0: straight, it were 0.1 at a strength of 0.9
     for last, expected in ((0.95, 0.9), (0.75, 0.45), (0.3, 0.225), (0.0, 0.0)):
-        found = choose([0.0], 10.0, most=1.0, points=1, identity=identity, identity_floor=0.1)
+        judge = partial(identity, last)
+        found = choose([0.0], 10.0, most=1.0, points=1, identity=judge, identity_floor=0.1)
         assert float(found) == pytest.approx(expected, abs=2e-3)
 
 
