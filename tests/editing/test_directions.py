@@ -183,6 +183,11 @@ def test_the_paper_leaves_to_rgb_alone_whatever_the_bank() -> None:
         channel_step(samples, wanted, paper)
     exact = replace(samples, matrix=samples.matrix * conv[:, None], config={"method": "exact"})
     torch.testing.assert_close(channel_step(exact, wanted, paper), step)
+    # a bank that was measured with toRGB has those layers as well
+    asked = replace(samples, config={"method": "exact", "rgb": True})
+    torch.testing.assert_close(channel_step(asked, wanted, paper, layout), step)
+    with pytest.raises(ArgumentError, match=r"layout=generator\.layout"):
+        channel_step(asked, wanted, paper)
 
 
 @settings(max_examples=20, deadline=None)
