@@ -36,7 +36,7 @@ from styleclip.generators import Generator, Prefix
 from styleclip.latents import StyleLayer
 
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
-COPIES, KEPT, LOOKED = 6, 3, 8  # of `bytes_per_picture`
+COPIES, KEPT, LOOKED = 6, 4, 8  # of `bytes_per_picture`
 
 
 @dataclass(frozen=True)
