@@ -8,6 +8,7 @@ with verbs.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from styleclip.checkpoints import (
     SavedEdit,
     SavedMapper,
     check_bank,
+    check_layers,
     check_mapper,
     check_tuning,
     load_bank,
@@ -62,7 +64,7 @@ from styleclip.editing.relevance import (
     relevance_of_map,
     style_statistics,
 )
-from styleclip.errors import ArgumentError, CheckpointError
+from styleclip.errors import ArgumentError, CheckpointError, CheckpointWarning
 from styleclip.faces.alignment import Template, parse_template
 from styleclip.faces.image_encoder import ClipIdentity
 from styleclip.generators.stylegan2 import StyleGAN2
@@ -300,9 +302,21 @@ class Networks:
         save_mapper(path, network, prompts, self.hashes("generator", "clip"), training)
 
     def load_mapper(self, path: str | Path) -> SavedMapper:
-        """Read a mapper of this model, or of the official code. Raises ``CheckpointError``."""
+        """Read a mapper of this model, or of the official code.
+
+        Warns (``CheckpointWarning``) of a file that does not say whose mapper it is, as those of
+        the official code. Raises ``CheckpointError``, and ``ArgumentError`` for a mapper in S that
+        moves layers which this generator has not.
+        """
         mapper = load_mapper(path)
         self.check_mapper_weights(mapper)
+        check_layers(mapper, self.generator.layout)
+        if not mapper.generator_hash:
+            warnings.warn(
+                f"{path} does not say which generator it was trained for: it is taken for one of "
+                f"the model {self.model.name!r}, and on another's pictures it means nothing",
+                CheckpointWarning, stacklevel=2,
+            )  # fmt: skip
         mapper.network.to(self.device)
         return mapper
 

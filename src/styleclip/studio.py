@@ -311,8 +311,12 @@ class Studio(Networks):
         edit = find_direction(
             found, self.embedder, prompt, config, stay, self.generator.layout
         )  # fmt: skip
-        if isinstance(relevance, str):
-            edit = replace(edit, config={**edit.config, "relevance": relevance})
+        if isinstance(relevance, Relevance) and relevance is not vars(self).get("relevance"):
+            relevance_from = "bank"
+        else:
+            relevance_from = relevance if isinstance(relevance, str) else ""
+        if relevance_from:
+            edit = replace(edit, config={**edit.config, "relevance": relevance_from})
         return edit
 
     def concept(self, name: str) -> list[Tensor]:
@@ -448,7 +452,10 @@ class Studio(Networks):
 
 def uses_latent_map(edit: Edit) -> bool:
     """Whether the model's latent map had a part in finding the edit."""
-    if "relevance" in edit.config:
+    by = edit.config.get("relevance")
+    if by == "bank":
+        return "strengths" in edit.config
+    if by is not None:
         return False  # it looked for itself
     mapped = edit.config.get("space") == "mapped" or edit.method == "direction"
     return mapped or "strengths" in edit.config

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,14 @@ import pytest
 import torch
 
 from styleclip import images
+from styleclip.apps.banks import extent
+from styleclip.apps.channels import channel_strip
 from styleclip.checkpoints import load_bank, load_edit, save_bank
 from styleclip.checkpoints.registry import LATENT_MAP
+from styleclip.clip.embedder import ClipEmbedder
 from styleclip.editing import relevance as measuring
+from styleclip.editing.latent_map import LatentMapConfig
+from styleclip.editing.relevance import RelevanceConfig, bytes_per_picture
 from styleclip.studio import Studio
 from tests.apps.killing import kill_at_random
 from tests.apps.running import PROMPT, Run, files
@@ -76,6 +83,25 @@ def test_what_is_measured_may_be_truncated_otherwise(run: Run, bank: Path) -> No
     assert not torch.allclose(other.std, usual.std)
 
 
+@pytest.mark.parametrize("method", ["exact", "gradient", "samples"])
+def test_pictures_without_variety_are_not_measured(run: Run, method: str) -> None:
+    assert run("directions", "measure", "b.safetensors", "--method", method, "--truncation",
+               "0").code == 2  # fmt: skip
+    assert "at a truncation of 0 pictures have no variety" in run.err
+    assert not files() & {"b.safetensors", "b.safetensors.partial"}
+
+
+def test_a_bank_that_moves_nothing_gives_no_direction(run: Run, bank: Path) -> None:
+    found = load_bank(bank)
+    found.std.zero_()
+    save_bank("still.safetensors", found, found.generator_hash, found.clip_hash)
+    still = ("--bank", "still.safetensors")
+    assert run("directions", "find", PROMPT, "x.safetensors", *still).code == 2
+    assert "do not vary in this bank" in run.err and "x.safetensors" not in files()
+    assert run("edit", PROMPT, "--seed", "3", "--method", "direction", *still).code == 2
+    assert "do not vary in this bank" in run.err
+
+
 def test_a_measurement_that_was_stopped_goes_on(
     run: Run, bank: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +124,70 @@ def test_a_measurement_that_was_stopped_goes_on(
     assert run("directions", "measure", "again.safetensors", *FEW).code == 0
     assert torch.equal(load_bank("again.safetensors").matrix, whole.matrix)
     assert Path("again.safetensors").read_bytes() == bank.read_bytes()
+
+
+@pytest.mark.parametrize("method", ["exact", "gradient", "samples"])
+def test_what_is_asked_to_stop_saves_all_that_it_has(
+    run: Run, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only what the last half minute wrote: the next run begins where this one stopped."""
+    monkeypatch.setattr(measuring, "LatentMapConfig", partial(LatentMapConfig, samples=60))
+    few = ("--method", method, "--batch", "8", *(() if method == "samples" else FEW[:2]))
+    assert run("directions", "measure", "whole.safetensors", *few).code == 0, run.err
+    embed, looks = ClipEmbedder.embed_images, []
+    last = 2 if method == "gradient" else 4
+
+    def stopped(self: ClipEmbedder, pictures: torch.Tensor) -> torch.Tensor:
+        looks.append(len(pictures))
+        if len(looks) == last:
+            signal.raise_signal(signal.SIGINT)  # in the middle of a batch
+        return embed(self, pictures)
+
+    monkeypatch.setattr(ClipEmbedder, "embed_images", stopped)
+    assert run("directions", "measure", "again.safetensors", *few).code == 130
+    before, last = sum(looks), 0
+    assert {"again.safetensors", "again.safetensors.partial"} & files() == {
+        "again.safetensors.partial"
+    }
+    looks.clear()
+    assert run("directions", "measure", "again.safetensors", *few).code == 0, run.err
+    rest = sum(looks)
+    looks.clear()
+    assert run("directions", "measure", "whole.safetensors", *few, "--force").code == 0
+    whole = sum(looks)
+    # nothing twice but, by gradient, the look at where the embeddings of all pictures spread
+    assert rest == whole - before + (4 if method == "gradient" else 0)
+    assert Path("again.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
+
+
+def test_a_memory_bounds_the_batch_and_changes_nothing(run: Run, bank: Path) -> None:
+    measure = ("directions", "measure", "b.safetensors", *FEW[:2], "--json")
+    assert run(*measure, "--memory", "1kB").code == 2
+    assert "one picture needs about" in run.err
+    assert run(*measure, "--memory", "much").code == 2
+    assert "--memory takes a size such as 2GB or 500MB, got 'much'" in run.err
+    assert run(*measure, "--memory", "2GB", "--batch", "3").code == 2
+    assert "give one of them" in run.err
+    studio = Studio.load(run.model, torch.device("cpu"))
+    each = bytes_per_picture(studio.generator, studio.embedder, RelevanceConfig())
+    found = run(*measure, "--memory", f"{5 * each / 1000}kB").json()
+    assert found["batch"] == 5
+    matrix, usual = load_bank("b.safetensors").matrix, load_bank(bank).matrix
+    torch.testing.assert_close(matrix, usual, rtol=0, atol=1e-3)  # of half precision
+    assert run(*measure, "--memory", "2GB", "--force").json()["batch"] > 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gradient", "samples"])
+def test_killed_by_other_ways_to_measure_it_ends_in_the_same_file(run: Run, method: str) -> None:
+    options = ("--method", method, "--batch", "8")
+    options += ("--images", "200") if method == "gradient" else ()
+    whole, killed = Path("whole.safetensors"), Path("killed.safetensors")
+    seconds = run("directions", "measure", whole, *options, "--json").json()["seconds"]["measure"]
+    words = ("directions", "measure", killed, *options, "--model", run.model)
+    subprocess.run(kill_at_random(words, killed, seconds), check=True)
+    assert killed.read_bytes() == whole.read_bytes()
+    assert "killed.safetensors.partial" not in files()
 
 
 @pytest.mark.slow
@@ -133,7 +223,11 @@ def test_top_lists_the_channels_that_a_prompt_moves(run: Run, bank: Path) -> Non
     assert all(row["effect"] > 0 for row in found["rows"])
     run("directions", "top", PROMPT, "--count", "3", "--bank", bank)
     assert run.out.splitlines()[0].split() == ["channel", "R", "effect"]
-    assert images.open_picture("top.png").width == 7 * (192 + 12) + 12  # and both ends of each
+    page = images.open_picture("top.png")
+    assert page.width == 3 * (192 + 12) + 12 and page.height > 3 * 192  # a row for each
+    assert run("directions", "top", PROMPT, "--count", "51", "--bank", bank, "--strip",
+               "much.png").code == 2  # fmt: skip
+    assert "a strip shows 50 channels at most" in run.err and "much.png" not in files()
     channel = found["rows"][0]["channel"]
     assert run("directions", "top", "--channel", channel, "--bank", bank).code == 2
     assert "has no vocabulary" in run.err
@@ -143,6 +237,54 @@ def test_top_lists_the_channels_that_a_prompt_moves(run: Run, bank: Path) -> Non
     assert "there is no channel '4.conv:²'" in run.err
     assert run("directions", "top").code == 2
     assert "give a prompt" in run.err
+
+
+def test_a_row_of_a_strip_is_down_as_it_is_and_up(run: Run, bank: Path) -> None:
+    studio, found = Studio.load(run.model, torch.device("cpu")), load_bank(bank)
+    found.std.mul_(4)  # so that it shows
+    columns = [studio.generator.layout.column(name) for name in ("4.conv:1", "8.conv:2")]
+    page = channel_strip(studio, found, columns, seed=3)
+    style, rows = studio.generator.affine(studio.sample(3)), []
+    for column in columns:
+        pictures = []
+        for sign in (-1, 0, 1):
+            moved = style.clone()
+            if sign:
+                moved[:, column] = found.mean[column] + sign * 5 * found.std[column]
+            with torch.no_grad():
+                pictures.append(images.tile(studio.generator.synthesis(moved)))
+        rows.append(pictures)
+    assert page.width == 3 * (192 + 12) + 12
+    for top, pictures in zip((0, page.height // 2), rows, strict=True):
+        for i, picture in enumerate(pictures):
+            left, upper = 12 + i * (192 + 12), top + 12
+            shown = page.crop((left, upper, left + 192, upper + 192))
+            assert images.largest_difference(shown, picture) == 0, i
+        assert images.largest_difference(pictures[0], pictures[2]) != 0
+
+
+def test_a_channel_that_was_not_measured_says_so(run: Run, bank: Path) -> None:
+    layout = Studio.load(run.model, torch.device("cpu")).generator.layout
+    conv = int(layout.conv_columns().sum())
+    rgb = next(layer for layer in layout if layer.kind == "rgb")
+    assert run("directions", "top", "--channel", f"{rgb.name}:0", "--bank", bank).code == 2
+    assert f"{rgb.name}:0 was not measured: the bank has {conv} of {layout.size}" in run.err
+    assert "left out: toRGB layers (--rgb measures them)" in run.err
+
+
+def test_what_was_left_out_is_said(run: Run) -> None:
+    layout = Studio.load(run.model, torch.device("cpu")).generator.layout
+    assert run("directions", "measure", "b.safetensors", *FEW).code == 0
+    conv = int(layout.conv_columns().sum())
+    told = f"measured {conv} of {layout.size} style channels; left out: toRGB layers (--rgb"
+    assert run.out.startswith(told)
+    assert run("directions", "measure", "c.safetensors", *FEW, "--rgb").code == 0
+    assert run.out.startswith(f"measured all {layout.size} style channels\n")
+    few = layout.columns(lambda layer: layer.resolution <= 8 and layer.kind == "conv")
+    assert extent(layout, few) == (
+        f"{int(few.sum())} of {layout.size} style channels; left out: layers of more than 8 pixels "
+        "(--full measures them) and toRGB layers (--rgb measures them)"
+    )
 
 
 def test_a_channel_is_described_in_words(run: Run, bank: Path) -> None:
@@ -155,6 +297,14 @@ def test_a_channel_is_described_in_words(run: Run, bank: Path) -> None:
         "a face with red hair", "a face with blue hair",
     }  # fmt: skip
     assert found["rows"][0]["R"] == pytest.approx(-found["rows"][1]["R"], abs=1e-5)
+    # towards a text is positive
+    studio = Studio.load(run.model, torch.device("cpu"))
+    row = load_bank(bank).matrix[studio.generator.layout.column("8.conv:0")]
+    red, blue = studio.embedder.embed_texts(["a face with red hair", "a face with blue hair"])
+    toward = float(torch.nn.functional.normalize(red - blue, dim=0) @ row)
+    values = {row["text"]: row["R"] for row in found["rows"]}
+    assert abs(toward) > 1e-3
+    assert values["a face with red hair"] == pytest.approx(toward, abs=1e-4)
 
 
 # --- styleclip edit --method direction ----------------------------------------
@@ -172,7 +322,13 @@ def test_a_picture_is_edited_by_a_direction(run: Run, picture: Path, bank: Path)
                 "--alpha", "2", "--channels", "4", "--bank", bank, "--json").json()  # fmt: skip
     assert fixed["edits"][0]["config"] == {
         "threshold": None, "channels": 4, "strength": 2.0, "rgb": True, "templates": [],
+        "relevance": "bank",
     }  # fmt: skip
+    # the map has no part in a bank's direction of a fixed length, but in finding the length
+    assert images.read_recipe("b.png")["hashes"].keys() == {"generator", "clip"}
+    assert run("edit", picture, PROMPT, "--method", "direction", "--refine", "0", "--out", "c.png",
+               "--bank", bank).code == 0, run.err  # fmt: skip
+    assert "latent map" in images.read_recipe("c.png")["hashes"]
 
 
 def test_what_belongs_to_another_method_is_refused(run: Run, picture: Path) -> None:

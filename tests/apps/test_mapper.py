@@ -14,12 +14,14 @@ import pytest
 import torch
 
 from styleclip import images
-from styleclip.checkpoints import load_edit, load_mapper
+from styleclip.checkpoints import load_edit, load_mapper, save_mapper
 from styleclip.editing import mapper_training
+from styleclip.editing.mapper import Mapper, MapperConfig
 from styleclip.editing.text_mapper import TextMapper
 from styleclip.studio import Studio
 from tests.apps.killing import kill_at_random
 from tests.apps.running import PROMPT, Run, files
+from tests.reference.networks import VECTORS
 
 SHORT = ("--steps", "6", "--batch", "2", "--save-every", "0")
 FEW = ("--latents", "12", *SHORT)
@@ -248,6 +250,31 @@ def test_a_mapper_of_the_paper_does_its_one_prompt(run: Run, picture: Path) -> N
     assert run("mapper", "apply", picture, "paper.safetensors", *fast).code == 0, run.err
     assert run("mapper", "apply", picture, "paper.safetensors", "a smiling face", *fast).code == 2
     assert f"was trained for '{PROMPT}' alone" in run.err
+
+
+def test_a_mapper_of_another_generator_s_style_layers_is_refused(run: Run, picture: Path) -> None:
+    official = VECTORS / "mapper-stylespace.pt"
+    for words in (
+        ("mapper", "apply", picture, official, TARGET),
+        ("edit", picture, TARGET, "--method", "mapper", "--mapper", official),
+    ):
+        assert run(*words, "--refine", "0", "--out", "x.png").code == 2
+        assert "moves style layers of 24, 24, 24, 24, 16, 16, 8 channels" in run.err
+        assert "trained for another generator" in run.err and "x.png" not in files()
+
+
+@pytest.mark.parametrize("space", ["style", "w_plus"])
+def test_a_mapper_that_does_not_say_whose_it_is_is_used_with_a_warning(
+    run: Run, picture: Path, space: str
+) -> None:
+    generator = Studio.load(run.model, torch.device("cpu")).generator
+    config = MapperConfig.style(generator.layout)
+    if space == "w_plus":
+        config = MapperConfig.single(generator.config.w_dim)
+    save_mapper("m.safetensors", Mapper(config), (), {"generator": "", "clip": ""}, {})
+    apply = ("mapper", "apply", picture, "m.safetensors", TARGET, "--refine", "0")
+    assert run(*apply, "--out", "a.png").code == 0, run.err
+    assert run.err.count("warning: m.safetensors does not say which generator") == 1
 
 
 def test_a_prompt_that_is_there_twice_is_learned_once(run: Run, mapper: Path) -> None:

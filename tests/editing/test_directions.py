@@ -224,6 +224,11 @@ def test_the_paper_leaves_to_rgb_alone_whatever_the_bank() -> None:
         channel_step(samples, wanted, paper)
     exact = replace(samples, matrix=samples.matrix * conv[:, None], config={"method": "exact"})
     torch.testing.assert_close(channel_step(exact, wanted, paper), step)
+    # a bank that was measured with toRGB has those layers as well
+    asked = replace(samples, config={"method": "exact", "rgb": True})
+    torch.testing.assert_close(channel_step(asked, wanted, paper, layout), step)
+    with pytest.raises(ArgumentError, match=r"layout=generator\.layout"):
+        channel_step(asked, wanted, paper)
 
 
 @settings(max_examples=20, deadline=None)
@@ -279,6 +284,24 @@ def test_an_empty_bank_is_an_error(config: DirectionConfig) -> None:
     relevance.matrix.zero_()
     with pytest.raises(ArgumentError, match="no channel of this bank"):
         find_direction(relevance, Texts(), PROMPT, config)
+
+
+@pytest.mark.parametrize("config", [DirectionConfig(), DirectionConfig(channels=3)], ids=str)
+def test_a_bank_whose_channels_do_not_vary_is_an_error(config: DirectionConfig) -> None:
+    relevance = bank()
+    relevance.std.zero_()
+    with pytest.raises(ArgumentError, match="do not vary in this bank"):
+        find_direction(relevance, Texts(), PROMPT, config)
+
+
+def test_channels_that_do_not_vary_are_none_of_those_that_are_kept() -> None:
+    relevance, wanted = bank(), F.normalize(torch.ones(12), dim=0)
+    strongest = int((relevance.matrix @ wanted).abs().argmax())
+    relevance.std[strongest] = 0
+    step = channel_step(relevance, wanted, DirectionConfig(channels=3, strength=2.0))
+    assert (step != 0).sum() == 3 and step[strongest] == 0
+    moved = step[step != 0] / relevance.std[step != 0]
+    torch.testing.assert_close(moved.abs().max(), torch.tensor(2.0))
 
 
 @pytest.mark.parametrize(

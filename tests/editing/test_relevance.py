@@ -22,6 +22,8 @@ from styleclip.editing.relevance import (
     RelevanceConfig,
     Scan,
     _pictures,
+    batch_within,
+    bytes_per_picture,
     in_common,
     known,
     measure_relevance,
@@ -234,6 +236,57 @@ def test_the_pictures_are_none_of_those_of_the_statistics(generator: StyleGAN2) 
     assert apart.min() > 1e-3
 
 
+def test_the_moved_pictures_are_truncated_as_they_are_asked_for(generator: StyleGAN2) -> None:
+    for cutoff in (None, 2):
+        config = replace(CONFIG, truncation=0.3, cutoff=cutoff)
+        random = torch.Generator().manual_seed(config.seed + 1)
+        w = generator.sample_w(config.images, random)
+        wanted = generator.affine(generator.truncate(w, 0.3, cutoff))
+        assert torch.equal(_pictures(generator, config), wanted)
+
+
+def test_a_measurement_by_samples_that_was_stopped_ends_in_the_same_numbers(
+    generator: StyleGAN2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "LatentMapConfig", partial(LatentMapConfig, samples=40))
+    generator, config = generator.float(), replace(CONFIG, method="samples", batch=16)
+    states: list[Scan] = []
+    whole = measure_relevance(
+        generator, Projection(), config, on_scan=lambda scan: states.append(copy.deepcopy(scan))
+    )
+    assert [len(state.change) for state in states] == [16, 32, 40]
+    for done, state in enumerate(states, start=1):
+        again: list[Scan] = []
+        resumed = measure_relevance(
+            generator, Projection(), config, scan=state, on_scan=again.append
+        )
+        assert len(again) == 3 - done  # what was seen is not looked at again
+        assert torch.equal(resumed.matrix, whole.matrix)
+
+
+@pytest.mark.parametrize("method", ["exact", "gradient", "samples"])
+def test_a_small_memory_makes_the_same_bank(
+    generator: StyleGAN2, method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "LatentMapConfig", partial(LatentMapConfig, samples=40))
+    generator = generator if method != "samples" else generator.float()
+    config = replace(CONFIG, method=method)
+    each = bytes_per_picture(generator, Projection(), config)
+    batches = [batch_within(n * each, generator, Projection(), config) for n in (2, 50)]
+    assert batches == [2, 50]
+    banks = [
+        measure_relevance(generator, Projection(), replace(config, batch=batch))
+        for batch in batches
+    ]
+    for name in ("matrix", "mean", "std", "effect"):
+        small, large = (getattr(bank, name) for bank in banks)
+        torch.testing.assert_close(small, large, rtol=1e-5, atol=1e-6)
+    if method != "samples":  # in double precision all that a file keeps is the same
+        assert torch.equal(*(bank.matrix.half() for bank in banks))
+    with pytest.raises(ArgumentError, match="one picture needs about"):
+        batch_within(each - 1, generator, Projection(), config)
+
+
 @pytest.mark.parametrize("method", ["exact", "gradient"])
 def test_layers_that_clip_is_not_shown_are_left_out(generator: StyleGAN2, method: Any) -> None:
     config = replace(CONFIG, method=method, resolution="enough")  # 8 of 16 pixels
@@ -388,7 +441,7 @@ def test_progress_ends_at_its_end(generator: StyleGAN2) -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [({"images": 0}, "images"), ({"sigma": 0.0}, "sigma"), ({"cosine": 1.0}, "cosine"),
-     ({"samples": 1}, "samples"), ({"batch": 0}, "batch"),
+     ({"samples": 1}, "samples"), ({"batch": 0}, "batch"), ({"truncation": 0.0}, "no variety"),
      ({"method": "gradient", "images": 1}, "at least 2 images")],
 )  # fmt: skip
 def test_wrong_numbers_are_explained(wrong: dict[str, Any], words: str) -> None:

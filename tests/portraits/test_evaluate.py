@@ -16,15 +16,27 @@ import torch
 from PIL import Image
 
 from styleclip.checkpoints import (
+    file_hash,
     load_clip,
     load_encoder,
     load_generator,
+    load_identity,
     load_reader,
     save_network,
     tensors_hash,
 )
-from styleclip.checkpoints.registry import BUILT_IN, DESCRIPTION, ENCODER, IDENTITY, READER
+from styleclip.checkpoints.registry import (
+    BUILT_IN,
+    DESCRIPTION,
+    DIRECTIONS,
+    ENCODER,
+    IDENTITY,
+    LATENT_MAP,
+    MAPPER,
+    READER,
+)
 from styleclip.errors import ArgumentError, CheckpointError
+from styleclip.evaluation.prompts import read_prompt_file
 from styleclip.evaluation.report import schema
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
 from styleclip.faces.reader import Reader, ReaderConfig
@@ -161,7 +173,25 @@ def test_the_committed_figures_are_of_the_shipped_weights() -> None:
     assert settings["encoder"] == tensors_hash(load_encoder("portraits").state_dict())
     assert settings["reader"] == tensors_hash(load_reader("portraits").state_dict())
     assert settings["clip"] == tensors_hash(load_clip("portraits").model.state_dict())
+    assert settings["identity"] == tensors_hash(load_identity("portraits").state_dict())
+    for part, file in (
+        ("latent map", LATENT_MAP), ("directions", DIRECTIONS), ("mapper", MAPPER),
+    ):  # fmt: skip
+        assert settings[part] == file_hash(WEIGHTS / file), part
+    assert settings["world"] == WORLD_VERSION
+    for name, asked in settings["prompts"].items():
+        found = read_prompt_file(PROMPTS / f"{name}.json").prompts
+        assert asked == [[p.prompt.neutral, p.prompt.target, dict(p.targets)] for p in found], name
     jsonschema.validate(result, schema())
+
+
+def test_the_committed_figures_are_of_the_settings_that_the_package_has() -> None:
+    """A changed default is another method: its row has to be measured again."""
+    settings = json.loads((ROOT / "benchmarks/results/portraits.json").read_text())["settings"]
+    ours = rows.presets()
+    assert settings["presets"].keys() == ours.keys()
+    for name, values in ours.items():
+        assert settings["presets"][name] == values, name
 
 
 def test_stopped_inversions_go_on(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from styleclip.apps.banks import OWN, BankFile, check_names, ways_of
 from styleclip.apps.console import Stopwatch
-from styleclip.apps.directions import OWN, BankFile, check_names, ways_of
 from styleclip.apps.many import edit_many, edits_settings, how_settings, plan_many
 from styleclip.apps.options import (
     AutoStrength,

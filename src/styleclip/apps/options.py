@@ -5,6 +5,7 @@ Typer reads them from the annotations of a command: ``def sample(seed: Seed = 0,
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -209,6 +210,15 @@ def with_tuning(
 def names_of(text: str) -> tuple[str, ...]:
     """ "hair colour, glasses" -> its names."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def bytes_of(text: str, option: str) -> int:
+    """ "2GB", "500 MB", "1.5GiB" -> bytes. Raises ``ArgumentError``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?", text.strip().lower())
+    if found is None:
+        raise ArgumentError(f"{option} takes a size such as 2GB or 500MB, got {text!r}")
+    base = 1024 if found[3] else 1000
+    return int(float(found[1]) * base ** " kmgt".index(found[2] or " "))
 
 
 def strength_config(

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     )
     from styleclip.checkpoints.mappers import (
         SavedMapper,
+        check_layers,
         check_mapper,
         load_mapper,
         load_training,
@@ -114,6 +115,7 @@ _HOMES = {
     ),
     "styleclip.checkpoints.mappers": (
         "SavedMapper",
+        "check_layers",
         "check_mapper",
         "load_mapper",
         "load_training",
@@ -147,6 +149,7 @@ __all__ = [
     "SavedMapper",
     "SavedTuning",
     "check_bank",
+    "check_layers",
     "check_mapper",
     "check_tuning",
     "file_hash",

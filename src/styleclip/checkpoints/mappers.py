@@ -29,6 +29,7 @@ from styleclip.editing.mapper_training import TrainingState
 from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
 from styleclip.errors import ArgumentError, CheckpointError
 from styleclip.generators import Generator
+from styleclip.latents import StyleLayout
 from styleclip.prompts import PromptPair
 
 STATE = ("step", "weights", "average", "optimizer", "best", "lowest", "since")
@@ -62,8 +63,9 @@ class SavedMapper:
     ) -> Edit:
         """The edit of ``w_plus`` [B,L,D].
 
-        Raises ``ArgumentError`` for a prompt that it cannot do.
+        Raises ``ArgumentError`` for a prompt that it cannot do, or another generator's layers.
         """
+        check_layers(self, generator.layout)
         if isinstance(self.network, TextMapper):
             return self.network.edit(w_plus, embedder, prompt)
         if self.prompts and prompt not in self.prompts:
@@ -83,6 +85,28 @@ def check_mapper(mapper: SavedMapper, hashes: Mapping[str, str], model: str) -> 
         theirs, hashes, "the mapper was trained", model,
         "train one for this model (styleclip mapper train)",
     )  # fmt: skip
+
+
+def check_layers(mapper: SavedMapper, layout: StyleLayout) -> None:
+    """Raise ``ArgumentError`` for a mapper in S unless its networks are of these layers.
+
+    In W+ only the width of w and the number of rows can be compared: the network does it.
+    """
+    config = mapper.network.config
+    if not isinstance(config, MapperConfig) or config.space != "style":
+        return
+    theirs, ours = (
+        [(each.first, each.width) for each in groups]
+        for groups in (config.groups, MapperConfig.style(layout).groups)
+    )
+    if theirs != ours:
+        found, expected = (
+            ", ".join(str(width) for _, width in widths) for widths in (theirs, ours)
+        )
+        raise ArgumentError(
+            f"this mapper moves style layers of {found} channels, this generator has layers of "
+            f"{expected}: it was trained for another generator"
+        )
 
 
 def save_mapper(

@@ -87,7 +87,7 @@ def find_direction(
     and the relevance has them. That ``embedder`` is the CLIP that was measured with, nobody can see
     here but by its width: ``Studio`` compares the hashes of a bank from a file. Raises
     ``PromptError`` where the two texts are one to the embedder, or where little is left to ask
-    for; ``ArgumentError`` where no channel passes the threshold.
+    for; ``ArgumentError`` where no channel passes the threshold, or none that does can move.
     """
     wanted = without(prompt_direction(embedder, prompt, config.templates), preserve)
     step = channel_step(relevance, wanted.to(relevance.matrix), config, layout)
@@ -161,11 +161,18 @@ def channel_step(
                 "columns are theirs, with layout=generator.layout"
             )
         response = torch.where(layout.conv_columns().to(response.device), response, 0.0)
-    largest = response.abs().max()
-    if not largest > 0:
+    deviations = relevance.std.to(response)
+    moving = torch.where(deviations * response != 0, response, 0.0)  # others take no step
+    if not response.abs().max() > 0:
         raise ArgumentError(
             "no channel of this bank moves a picture along this prompt: measure the relevance of "
             "this generator again, or use other words"
+        )
+    response, largest = moving, moving.abs().max()
+    if not largest > 0:
+        raise ArgumentError(
+            "the channels that this prompt asks for do not vary in this bank (their standard "
+            "deviations are 0), so nothing would move: measure it again at a truncation above 0"
         )
     kept = response.abs() >= passing_value(response, config)
     if not bool(kept.any()):
@@ -175,7 +182,7 @@ def channel_step(
         )
     chosen = torch.where(kept, response, 0.0)
     alpha = 1.0 if config.strength is None else config.strength
-    return alpha * relevance.std.to(chosen) * chosen / chosen.abs().max()
+    return alpha * deviations * chosen / chosen.abs().max()
 
 
 def has_rgb(relevance: Relevance) -> bool:

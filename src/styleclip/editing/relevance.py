@@ -12,6 +12,7 @@ its mean is known tightly enough. Measured once per generator and CLIP.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -35,6 +36,7 @@ from styleclip.generators import Generator, Prefix
 from styleclip.latents import StyleLayer
 
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
+COPIES, KEPT, LOOKED = 6, 4, 8  # of `bytes_per_picture`
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class RelevanceConfig:
     seed: int = 5
     resolution: Literal["full", "enough"] = "enough"  # rendered for CLIP
     rgb: bool = False  # the toRGB layers as well; by samples always
-    batch: int = 64  # pictures rendered at once: the bound of the memory
+    batch: int = 64  # pictures rendered at once: the bound of the memory (`batch_within`)
     components: int = 48  # gradient: principal directions of the embeddings
 
     def __post_init__(self) -> None:
@@ -63,6 +65,7 @@ class RelevanceConfig:
             raise ArgumentError(f"samples must be at least 2, got {self.samples}")
         if self.method == "gradient" and self.images < 2:
             raise ArgumentError("a gradient's principal directions need at least 2 images")
+        check_truncation(self.truncation)
         if self.sigma <= 0:
             raise ArgumentError(f"sigma must be positive, got {self.sigma}")
         if self.cosine is not None and not 0 < self.cosine < 1:
@@ -83,6 +86,16 @@ class PromptRelevanceConfig:
     def __post_init__(self) -> None:
         if self.images < 1 or self.probes < 1 or self.samples < 2:
             raise ArgumentError("images and probes must be at least 1, samples at least 2")
+        check_truncation(self.truncation)
+
+
+def check_truncation(truncation: float) -> None:
+    """Raise ``ArgumentError`` where all pictures would be one."""
+    if truncation == 0 or not math.isfinite(truncation):
+        raise ArgumentError(
+            f"at a truncation of {truncation:g} pictures have no variety that could be measured: "
+            "give one above 0, such as 0.7"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +120,8 @@ class Scan:
     """How far a measurement is: all that a kill must not lose.
 
     ``change`` [S,E]: sum of u_ic (by gradient [S,K], in the principal directions); ``length`` [S]:
-    sum of |e(+) - e(-)| (of slopes); ``images`` [S]: their number, which says what is done.
+    sum of |e(+) - e(-)| (of slopes); ``images`` [S]: their number, which says what is done. By
+    samples ``change`` [n,E] are the embeddings of those that were seen, and the others are empty.
     """
 
     change: Tensor
@@ -151,9 +165,9 @@ def measure_relevance(
 ) -> Relevance:
     """The relevance of every channel that is not toRGB.
 
-    ``on_scan`` is called after every batch of an exact measurement, or one by gradient, with the
-    state of the work (keep it now and then); given back as ``scan``, the same config goes on from
-    there and ends in the same numbers.
+    ``on_scan`` is called after every batch with the state of the work (keep it now and then); given
+    back as ``scan``, the same config goes on from there and ends in the same numbers.
+    ``batch_within`` says which ``config.batch`` a memory has room for.
     """
     mean, std = style_statistics(
         generator, config.samples, config.seed, config.truncation, config.cutoff
@@ -162,7 +176,11 @@ def measure_relevance(
     if config.method == "samples":
         usual = LatentMapConfig(seed=config.seed)
         usual = replace(usual, chunk=min(usual.chunk, config.batch))
-        found = measure_latent_map(generator, embedder, usual, on_step)
+        seen = None if scan is None else scan.change
+        found = measure_latent_map(
+            generator, embedder, usual, on_step, seen,
+            None if on_scan is None else lambda seen: on_scan(_seen_so_far(seen)),
+        )  # fmt: skip
         return relevance_of_map(generator, found, mean, std, config)
     if config.method == "gradient":
         return _by_gradient(
@@ -178,6 +196,40 @@ def measure_relevance(
         F.normalize(scan.change, dim=1).float(), mean, std,
         (scan.length / scan.images.clamp(min=1)).float(), scan.images.clone(), asdict(config),
     )  # fmt: skip
+
+
+def measured_channels(relevance: Relevance) -> Tensor:
+    """Boolean [S]: the channels that were measured; of the others nothing is known."""
+    return (relevance.images > 0) | relevance.matrix.any(dim=1)
+
+
+def batch_within(
+    memory: int, generator: Generator, embedder: Embedder, config: RelevanceConfig
+) -> int:
+    """How many pictures at once fit into ``memory`` bytes, about, beside the networks themselves.
+
+    A picture costs ``bytes_per_picture``. Raises ``ArgumentError`` where not even one fits.
+    """
+    each = bytes_per_picture(generator, embedder, config)
+    if memory < each:
+        raise ArgumentError(
+            f"one picture needs about {each / 1e6:.0f} MB here, and the memory is to be "
+            f"{memory / 1e6:.0f} MB: give more, or leave --full out"
+        )
+    return memory // each
+
+
+def bytes_per_picture(generator: Generator, embedder: Embedder, config: RelevanceConfig) -> int:
+    """What a picture's activations take while it is measured, estimated from the layers' sizes.
+
+    Without gradients COPIES of the largest layer that is rendered are there at once; by gradient
+    KEPT of every layer stay until the backward pass. CLIP takes LOOKED of the pixels that it reads.
+    """
+    shown = _resolution(generator, embedder, config)
+    sizes = [la.channels * la.resolution**2 for la in generator.layout if la.resolution <= shown]
+    drawn = KEPT * sum(sizes) if config.method == "gradient" else COPIES * max(sizes)
+    looked = LOOKED * 3 * max(embedder.image_size, shown) ** 2
+    return int((drawn + looked) * generator.w_average.element_size())
 
 
 @torch.no_grad()
@@ -405,6 +457,11 @@ def _nothing_known(channels: int, width: int) -> Scan:
         torch.zeros(channels, dtype=double),
         torch.zeros(channels, dtype=torch.int64),
     )
+
+
+def _seen_so_far(embeddings: Tensor) -> Scan:
+    nothing = torch.zeros(0)
+    return Scan(embeddings.cpu(), nothing, nothing.long())
 
 
 def _resolution(generator: Generator, embedder: Embedder, config: RelevanceConfig) -> int:

@@ -9,6 +9,7 @@ hardly more. With the person held where an identity network says so:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,16 +17,17 @@ import torch
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
-from styleclip.editing.directions import DirectionConfig
+from styleclip.editing.directions import DirectionConfig, prompt_direction
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import LatentMap, enough_resolution
 from styleclip.editing.optimization import OptimizationConfig
 from styleclip.errors import ArgumentError
 from styleclip.generators import Generator, chunk_size
-from styleclip.losses import text_direction
 
-MOST = {"direction": 12.0}  # strengths looked at: a direction's are deviations
+MOST_DEVIATIONS = 12.0  # that a direction's strongest channel is moved
 MOST_OF_OTHERS = 2.0  # times the edit as it was found
+HAIR = 1e-3  # of the cosine: between a picture as it is written and as it was rendered
+LOOKS = 5  # back towards a strength that is known to hold
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ class StrengthConfig:
 
     goal: float = 3.5
     share: float = 0.95
-    most: float | None = None  # None: 12 for directions, 2 for other edits
+    most: float | None = None  # None: 12 deviations for directions, 2 for other edits
     points: int = 12
-    identity_floor: float | None = None  # a cosine
-    full: bool = False  # look at full resolution, not only at what CLIP needs
+    identity_floor: float | None = None  # a cosine, of pictures at full resolution
+    full: bool = False  # CLIP too looks at full resolution, not only at what it needs
 
     def __post_init__(self) -> None:
         if (self.most is not None and self.most <= 0) or self.points < 1:
@@ -71,10 +73,13 @@ def fit_strength(
 ) -> Edit:
     """The edit with a step for each picture, each as long as it has to be for its prompt.
 
-    ``latent_map`` knows how the generator's own samples spread.
+    ``latent_map`` knows how the generator's own samples spread. A direction's alpha may be
+    negative: then the opposite of the prompt is what has to show.
     """
-    target, neutral = embedder.embed_texts([edit.prompt.target, edit.prompt.neutral])
-    direction = text_direction(target, neutral)
+    templates = edit.config.get("templates", ())
+    direction = math.copysign(1.0, alpha_of(edit)) * prompt_direction(
+        embedder, edit.prompt, templates
+    )
     middle, deviation = latent_map.spread(direction)
     goal = middle + config.goal * deviation
     chosen = choose_strength(
@@ -99,23 +104,26 @@ def choose_strength(
     ``direction`` [E] is the text's, ``goal`` what the product with it should reach. Between two
     strengths the measures are taken to be straight. A picture that is there already gets 0; one
     that never gets there, the strength beyond which it hardly comes nearer. ``identity`` maps
-    images to unit vectors.
+    images of full resolution to unit vectors; its floor holds in the picture of the strength.
     """
-    if config.identity_floor is not None and identity is None:
+    floor = config.identity_floor
+    if floor is not None and identity is None:
         raise ArgumentError("an identity floor needs an identity network: pass identity=")
     resolution = generator.resolution if config.full else enough_resolution(generator, embedder)
-    most = MOST.get(edit.method, MOST_OF_OTHERS) if config.most is None else config.most
+    largest = resolution if floor is None else generator.resolution
+    most = farthest(edit) if config.most is None else config.most
     grid = torch.linspace(0, most, config.points + 1).to(w_plus)
     chosen = []
-    for part in torch.arange(len(w_plus)).split(chunk_size(resolution)):
+    for part in torch.arange(len(w_plus)).split(chunk_size(largest)):
+        own, latents = picked(edit, part), w_plus[part]
         reached, same = [], []
         start = None
         for strength in grid.tolist():
-            style = picked(edit, part).apply(generator, w_plus[part], strength)
-            images = generator.synthesis(style, resolution=resolution)
-            reached.append(embedder.embed_images(images) @ direction.to(images))
-            if identity is not None and config.identity_floor is not None:
-                face = identity(images)
+            style = own.apply(generator, latents, strength)
+            shown, whole = _both_sizes(generator, style, resolution, largest)
+            reached.append(embedder.embed_images(shown) @ direction.to(shown))
+            if identity is not None and floor is not None:
+                face = identity(as_written(whole))
                 start = face if start is None else start
                 same.append((face * start).sum(dim=1))
         along = torch.stack(reached)  # [P,B]
@@ -124,11 +132,72 @@ def choose_strength(
             torch.as_tensor(goal).to(top), along[0] + config.share * (top - along[0])
         )
         strengths = _first_reached(along, grid, wanted)
-        if same and config.identity_floor is not None:
-            lost = torch.full_like(wanted, -config.identity_floor)
+        if identity is not None and start is not None and floor is not None:
+            kept = floor + HAIR
+            lost = torch.full_like(wanted, -kept)
             strengths = torch.minimum(strengths, _first_reached(-torch.stack(same), grid, lost))
+            strengths = _held(generator, latents, own, strengths, grid, identity, start, kept)
         chosen.append(strengths)
     return torch.cat(chosen)
+
+
+def farthest(edit: Edit) -> float:
+    """The largest strength that is looked at, in multiples of the edit."""
+    if edit.method != "direction":
+        return MOST_OF_OTHERS
+    return MOST_DEVIATIONS / abs(alpha_of(edit))
+
+
+def alpha_of(edit: Edit) -> float:
+    """How many deviations the strongest channel of a direction moves; 1 of any other edit."""
+    alpha = edit.config.get("strength") if edit.method == "direction" else None
+    return 1.0 if alpha is None else float(alpha)
+
+
+def _both_sizes(
+    generator: Generator, style: Tensor, small: int, large: int
+) -> tuple[Tensor, Tensor]:
+    """Images of one style [B,S] at two resolutions, in one pass."""
+    if small == large:
+        image = generator.synthesis(style, resolution=small)
+        return image, image
+    after = next(layer for layer in generator.layout if layer.resolution == 2 * small)
+    start = generator.prefix(style, after)
+    assert start.image is not None
+    return start.image, generator.synthesis(style, resolution=large, start=start)
+
+
+def as_written(images: Tensor) -> Tensor:
+    """Images [B,3,H,W] with the 256 values that a file has."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+def _held(
+    generator: Generator,
+    w_plus: Tensor,
+    edit: Edit,
+    strengths: Tensor,
+    grid: Tensor,
+    identity: Callable[[Tensor], Tensor],
+    start: Tensor,
+    floor: float,
+) -> Tensor:
+    """The strengths [B], less where the measure was not straight between two that were looked at.
+
+    Halfway back to the one below, which holds ``floor``; to that one itself in the end.
+    """
+    step = float(grid[1] - grid[0])
+    # a hair above the grid is on it: rounding makes no strength of its own
+    below = ((strengths / step - 1e-4).ceil() - 1).clamp(min=0) * step
+    for attempt in range(LOOKS):
+        images = generator.synthesis(scaled(edit, strengths).apply(generator, w_plus))
+        lost = (identity(as_written(images)) * start).sum(dim=1) < floor
+        lost &= strengths > below
+        if not bool(lost.any()):
+            break
+        back = below if attempt == LOOKS - 1 else (below + strengths) / 2
+        strengths = torch.where(lost, back, strengths)
+    return strengths
 
 
 def _first_reached(values: Tensor, grid: Tensor, wanted: Tensor) -> Tensor:
