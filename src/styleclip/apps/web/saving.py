@@ -1,0 +1,76 @@
+"""Files that somebody takes home, made in memory: PNG with its recipe, GIF, latent.
+
+  Look -> (name, data URI)
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from styleclip.apps.outputs import slug
+from styleclip.apps.web.session import Look, Row
+from styleclip.apps.web.show import data_uri
+
+if TYPE_CHECKING:
+    from styleclip.apps.web.engine import Engine
+
+Kind = Literal["png", "gif", "latent"]
+SWEEP = 13  # pictures from no strength to all of it
+
+
+def save_file(engine: Engine, look: Look, kind: Kind) -> tuple[str, str]:
+    """The name and the content of a file of this look."""
+    name = _name(look)
+    look = engine.found(look)
+    if kind == "png":
+        return f"{name}.png", data_uri(png(engine, look), "image/png")
+    if kind == "gif":
+        return f"{name}.gif", data_uri(gif(engine, look), "image/gif")
+    return f"{name}-w_plus.npy", data_uri(latent(look), "application/octet-stream")
+
+
+def png(engine: Engine, look: Look) -> bytes:
+    """The picture at the model's own size, with its recipe."""
+    from styleclip.images import png_bytes
+
+    with engine.turns:
+        recipe = engine.studio.recipe(look.subject.source, look.edits)
+    return png_bytes(engine.picture(look), recipe.to_json())
+
+
+def gif(engine: Engine, look: Look) -> bytes:
+    """From the unedited picture to this one and back."""
+    import tempfile
+    from pathlib import Path
+
+    from styleclip.images import save_gif
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sweep.gif"
+        save_gif(path, frames(engine, look))
+        return path.read_bytes()
+
+
+def frames(engine: Engine, look: Look) -> list:  # type: ignore[type-arg]
+    """Pictures of the stack from no strength to its own."""
+    levels = [i / (SWEEP - 1) for i in range(SWEEP)]
+    stacks = [[(edit, level * strength) for edit, strength in look.edits] for level in levels]
+    return engine.pictures(look, stacks)
+
+
+def latent(look: Look) -> bytes:
+    """The unedited w_plus [1,L,D] as a NumPy file."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, look.subject.w_plus.detach().cpu().numpy())
+    return buffer.getvalue()
+
+
+def _name(look: Look) -> str:
+    seed = look.subject.source.seed
+    said = [row.target for row in look.rows if row.asks and row.strength]
+    parts = ["picture" if seed is None else f"seed-{seed}", *(slug(each) for each in said)]
+    return "-".join(parts)[:80]
