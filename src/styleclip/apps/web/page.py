@@ -355,11 +355,11 @@ class Page:
     def ask(self, session: Session, index: int, target: str, neutral: str) -> Any:
         """A sentence that was typed: its edit, and the strength that shows it."""
         with told(), session.lock:
-            row = session.look.rows[index]
-            if (target.strip(), neutral.strip()) == (row.target, row.neutral):
+            target, neutral = target.strip(), neutral.strip()
+            if index >= len(session.look.rows) or not session.hears(index, target, neutral):
                 return self._nothing()
-            changes = {"target": target.strip(), "neutral": neutral.strip()}
-            return self._asked(session, session.look.with_row(index, **changes), index)
+            look = session.look.with_row(index, target=target, neutral=neutral)
+            return self._asked(session, look, index)
 
     def _asked(self, session: Session, look: Look, index: int) -> list[Any]:
         note = ""
@@ -688,7 +688,18 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_hover_dark="*primary_600",
         button_primary_text_color="white", button_primary_text_color_dark="white",
         slider_color="*primary_700", slider_color_dark="*primary_400",
-        color_accent="*primary_700",
+        color_accent="*primary_700", color_accent_soft="*primary_50",
+        button_secondary_background_fill="white", button_secondary_background_fill_hover="*neutral_100",
+        button_secondary_background_fill_dark="*neutral_800",
+        button_secondary_background_fill_hover_dark="*neutral_700",
+        button_secondary_border_color="*neutral_300", button_secondary_border_color_dark="*neutral_700",
+        button_border_width="1px", button_large_text_weight="500", button_small_text_weight="500",
+        block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
+        body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_400",
+        block_title_text_color="*neutral_800", block_title_text_color_dark="*neutral_100",
+        block_title_text_weight="550",
+        checkbox_label_background_fill="white", checkbox_label_background_fill_dark="*neutral_800",
+        checkbox_label_border_color="*neutral_300", checkbox_label_border_width="1px",
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ directions are in deviations (alpha), of other edits in times the edit as it was
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -33,6 +34,7 @@ METHOD_OF_EDIT: dict[str, Method] = {
 MOST_ROWS = 5
 MOST_LOOKS = 60  # one can go back; a look is some kilobytes
 MOST_STRENGTH = {"direction": 12.0, "mapper": 3.0, "optimisation": 3.0}  # either way, of sliders
+ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
 
 
@@ -150,6 +152,8 @@ class Session:
         self.version = 0  # of what is shown: later answers have larger ones
         self.stop = threading.Event()  # of the long work under way
         self.lock = threading.RLock()
+        self.heard: dict[int, tuple[str, str]] = {}  # what was last in the text boxes of a row
+        self.changed = -ECHO  # when, by the monotonic clock
 
     def __deepcopy__(self, memo: object) -> Session:
         return Session()  # a new person begins with nothing
@@ -178,6 +182,7 @@ class Session:
         """A new look, made with ``control``; further ones of the same control replace it."""
         with self.lock:
             self.version += 1
+            self.changed = time.monotonic()
             del self.moments[self.at + 1 :]
             if control and self.begun and self.moments[-1].control == control:
                 self.moments[-1] = Moment(look, control=control)
@@ -185,6 +190,17 @@ class Session:
                 self.moments.append(Moment(look, control=control))
             del self.moments[:-MOST_LOOKS]
             self.at = len(self.moments) - 1
+
+    def hears(self, index: int, target: str, neutral: str) -> bool:
+        """Whether the text boxes of a row say something new.
+
+        A box that loses the focus tells its text, and that may arrive after the suggestion or undo
+        that took the focus away has put another one there.
+        """
+        texts, row = (target, neutral), self.look.rows[index]
+        echo = self.heard.get(index) == texts and time.monotonic() - self.changed < ECHO
+        self.heard[index] = texts
+        return not echo and texts != (row.target, row.neutral)
 
     def amend(self, look: Look) -> None:
         """The same look, with something found for it: no step of its own."""
@@ -209,6 +225,7 @@ class Session:
         with self.lock:
             self.settle()
             self.version += 1
+            self.changed = time.monotonic()
             self.at = max(0, min(index, len(self.moments) - 1)) if self.moments else -1
             return self.look
 
