@@ -1,1 +1,1 @@
-"""The page: what people who write no Python see. `serve` starts it; only `page` and `api` know gradio."""
+"""The page, for who writes no Python: `serve` starts it; `page`, `api` and `telling` know gradio."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 MOST_DIRECTIONS = 1024  # that are remembered; one of the portraits takes 9 kB
 UPLOAD_PIXELS = 50_000_000  # a picture of a telephone; decoded it takes 150 MB
+STRANGE = 25.0  # of 255, root mean square: beyond it the model drew something else
 TRAINING_LATENTS = 1000
 PREVIEW_EVERY = 10  # steps of a training
 
@@ -142,9 +143,7 @@ class Engine:
             return self.direction(row, look.keep)
         mapper = row.mapper or self._own_mapper()
         with self.turns:
-            return _quietly(
-                lambda: self.studio.edit(look.subject.w_plus, self.pair(row), mapper)
-            )
+            return _quietly(lambda: self.studio.edit(look.subject.w_plus, self.pair(row), mapper))
 
     def _own_mapper(self) -> SavedMapper:
         if not self.has_mapper:
@@ -278,7 +277,10 @@ class Engine:
 
         def work(job: Job[tuple[Look, str]]) -> tuple[Look, str]:
             job.tell(News(0, 1, "reading the picture"))
-            picture, look, note = self._read(Path(path))
+            try:
+                picture, look, note = self._read(Path(path))
+            except ImageError as error:
+                raise ImageError(_named(error, Path(path))) from error
             if look is not None:
                 return look, note
             from styleclip.recipe import Source
@@ -293,9 +295,23 @@ class Engine:
             from styleclip import images
 
             subject = self._subject(Source(w_plus=w_plus), images.to_picture(square))
-            return Look(subject), note or _square_note(picture)
+            notes = [note, _square_note(picture), self._likeness_note(square, subject)]
+            return Look(subject), " ".join(each for each in notes if each)
 
         return Job(work, stop)
+
+    def _likeness_note(self, square: Tensor, subject: Subject) -> str:
+        """Whether the model could draw what was dropped."""
+        from styleclip import images
+
+        drawn = images.to_tensor(subject.picture).to(square)
+        off = float((drawn - square).square().mean().sqrt()) * 127.5
+        if off < STRANGE:
+            return ""
+        return (
+            f"The model {self.studio.model.name!r} cannot draw this picture well: it knows "
+            "pictures like those to begin with."
+        )
 
     def _read(self, path: Path) -> tuple[Image.Image, Look | None, str]:
         """The picture; the look of its recipe if it has a true one; why not, if it has a false."""
@@ -326,10 +342,15 @@ class Engine:
                 doubt = self.studio.recalls(recipe, picture)
             if not doubt:
                 look = Look(self._subject(recipe.source), rows_of(recipe))
-                return picture, look, "The picture brought its recipe: all controls show it."
+                return picture, look, "The picture brought its recipe, which is used."
         except (ImageError, ArgumentError) as error:  # a recipe is a stranger's text
             doubt = str(error)
         return picture, None, f"Its recipe was not used: {doubt}."
+
+
+def _named(error: Exception, path: Path) -> str:
+    """What was said about a file, without where it lies here."""
+    return str(error).replace(str(path), path.name)
 
 
 def _square_note(picture: Image.Image) -> str:

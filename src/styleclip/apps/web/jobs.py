@@ -1,7 +1,7 @@
 """Who computes when: short things at once, long ones between them, and anything can be stopped.
 
-  Turns   a lock that is given in the order of asking; long work passes it on after every step
-  Job     work in a thread of its own:  for news in job: ...;  job.result
+Turns   a lock that is given in the order of asking; long work passes it on after every step
+Job     work in a thread of its own:  for news in job: ...;  job.result
 """
 
 from __future__ import annotations

@@ -10,18 +10,18 @@ from __future__ import annotations
 import html
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from styleclip.apps.web.api import Api
 from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.jobs import StoppedError
 from styleclip.apps.web.links import link_of, wanted_by
-from styleclip.apps.web.saving import save_file, Kind
+from styleclip.apps.web.saving import Kind, save_file
 from styleclip.apps.web.session import (
     METHODS,
     MOST_LETTERS,
@@ -33,6 +33,7 @@ from styleclip.apps.web.session import (
     Session,
 )
 from styleclip.apps.web.show import encode, thumb
+from styleclip.apps.web.telling import sentence, told
 from styleclip.errors import StyleclipError
 
 STATIC = Path(__file__).parent / "static"
@@ -100,6 +101,7 @@ class Page:
                 self.undo, self.redo, self.add,
                 *(control for row in self.rows for control in row.all),
             ]  # fmt: skip
+            Api(engine).offer()  # first: names of calls are given once
             self._wire()
 
     # layout
@@ -117,26 +119,24 @@ class Page:
         with gr.Column(elem_id="who"):
             self.person = gr.HTML("", elem_id="person")
             self.dice = gr.Button("Someone else", elem_id="dice")
+            self.gallery = _custom("thumbs.js", _static("thumbs.html"), elem_id="examples")
+            self.drop = gr.File(
+                label="Your own picture", show_label=False, file_types=["image"], type="filepath",
+                height=64, elem_id="drop",
+            )  # fmt: skip
+            gr.HTML(
+                '<p class="sc-help">A face in the middle of a square works best. A PNG that was '
+                "saved here brings all its sliders back.</p>"
+            )
             with gr.Group():
                 self.seed = gr.Number(
                     0, precision=0, minimum=0, label="Seed", elem_id="seed",
-                    info="Every number is a person; the same number is the same person.",
+                    info="The same number is the same person.",
                 )  # fmt: skip
                 self.truncation = gr.Slider(
                     0, 1.5, TRUNCATION, step=0.05, label="Variety", elem_id="truncation",
-                    info="0 is the average person, 1 all the variety the model has.",
-                    buttons=[],
+                    info="0 is the average face.", buttons=[],
                 )  # fmt: skip
-            gr.HTML('<p class="sc-title">Or begin with one of these</p>')
-            self.gallery = _custom("thumbs.js", _static("thumbs.html"), elem_id="examples")
-            self.drop = gr.File(
-                label="Or your own picture: drop, paste or choose", file_types=["image"],
-                type="filepath", height=110, elem_id="drop",
-            )  # fmt: skip
-            gr.HTML(
-                '<p class="sc-help">A PNG saved here brings all its sliders back. Pictures stay in '
-                "memory while you are here, and are never written to disk by the page.</p>"
-            )
 
     def _view(self) -> None:
         with gr.Column(elem_id="view"):
@@ -150,12 +150,13 @@ class Page:
 
     def _ask(self) -> None:
         with gr.Column(elem_id="ask"):
-            self.chip_list = _custom(
-                "thumbs.js", _static("thumbs.html"), elem_id="chips",
-                value={"items": [{"text": short, "title": text} for short, text in self.chips]},
-                visible=bool(self.chips),
-            )  # fmt: skip
             self.rows = [self._row(index) for index in range(MOST_ROWS)]
+            with gr.Column(visible=bool(self.chips), elem_id="try"):
+                gr.HTML('<p class="sc-title">Or try</p>')
+                self.chip_list = _custom(
+                    "thumbs.js", _static("thumbs.html"), elem_id="chips",
+                    value={"items": [{"text": short, "title": text} for short, text in self.chips]},
+                )  # fmt: skip
             self.add = gr.Button("Add another sentence", size="sm", elem_id="add")
             self.keep = gr.Dropdown(
                 list(self.engine.studio.vocabulary), multiselect=True, allow_custom_value=True,
@@ -201,9 +202,7 @@ class Page:
                     "Train a mapper for this sentence", size="sm", elem_id=f"train-{number}"
                 )
                 remove = gr.Button("Remove", size="sm", elem_id=f"remove-{number}")
-        return RowControls(
-            box, target, strength, method, run, threshold, neutral, train, remove
-        )
+        return RowControls(box, target, strength, method, run, threshold, neutral, train, remove)
 
     def _more(self) -> None:
         with gr.Accordion("Compare strengths and thresholds", open=False, elem_id="compare"):
@@ -398,7 +397,7 @@ class Page:
         try:
             look = self.engine.found(look)
         except StyleclipError as error:  # a threshold that leaves nothing: say it, keep sliding
-            note = _sentence(error)
+            note = sentence(error)
         session.change(look, control)
         return self._stage(session, note)
 
@@ -628,23 +627,6 @@ class Page:
         return [gr.skip()] * len(self.whole)
 
 
-@contextmanager
-def told() -> Iterator[None]:
-    """What goes wrong for a reason is said in its one sentence."""
-    try:
-        yield
-    except StoppedError:
-        raise
-    except StyleclipError as error:
-        raise gr.Error(_sentence(error), title="", print_exception=False, duration=12) from error
-
-
-def _sentence(error: Exception) -> str:
-    """Text for a page: a prompt in it must not become part of the page."""
-    text = html.escape(str(error), quote=False)
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
-
-
 def _left(session: Session) -> None:
     session.stop.set()
 
@@ -667,7 +649,7 @@ def _suggestions(vocabulary: dict[str, list[str]]) -> list[tuple[str, str]]:
         for text in texts[-1:]:
             short = text.removeprefix("a face ").removeprefix("with ").removeprefix("a ")
             found.append((short, text))
-    return found[:14]
+    return found[:12]
 
 
 def theme() -> gr.themes.Base:
@@ -689,10 +671,12 @@ def theme() -> gr.themes.Base:
         button_primary_text_color="white", button_primary_text_color_dark="white",
         slider_color="*primary_700", slider_color_dark="*primary_400",
         color_accent="*primary_700", color_accent_soft="*primary_50",
-        button_secondary_background_fill="white", button_secondary_background_fill_hover="*neutral_100",
+        button_secondary_background_fill="white",
+        button_secondary_background_fill_hover="*neutral_100",
         button_secondary_background_fill_dark="*neutral_800",
         button_secondary_background_fill_hover_dark="*neutral_700",
-        button_secondary_border_color="*neutral_300", button_secondary_border_color_dark="*neutral_700",
+        button_secondary_border_color="*neutral_300",
+        button_secondary_border_color_dark="*neutral_700",
         button_border_width="1px", button_large_text_weight="500", button_small_text_weight="500",
         block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
         body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_400",

@@ -1,16 +1,15 @@
 """Files that somebody takes home, made in memory: PNG with its recipe, GIF, latent.
 
-  Look -> (name, data URI)
+Look -> (name, data URI)
 """
 
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from styleclip.apps.outputs import slug
-from styleclip.apps.web.session import Look, Row
+from styleclip.apps.web.session import Look
 from styleclip.apps.web.show import data_uri
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """``styleclip serve``: the page, on this machine unless somebody says otherwise.
 
-  torch + generator -> first pictures -> the address is printed; CLIP follows in the background
+torch + generator -> first pictures -> the address is printed; CLIP follows in the background
 """
 
 from __future__ import annotations
