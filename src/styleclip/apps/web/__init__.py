@@ -1,1 +1,1 @@
-"""The page, for who writes no Python: `serve` starts it; `page`, `api` and `telling` know gradio."""
+"""The page of who writes no Python. `serve` starts it; `page`, `api`, `telling` know gradio."""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -28,13 +28,15 @@ from styleclip.apps.web.session import (
     MOST_ROWS,
     MOST_STRENGTH,
     Look,
-    Moment,
     Row,
     Session,
 )
 from styleclip.apps.web.show import encode, thumb
 from styleclip.apps.web.telling import sentence, told
 from styleclip.errors import StyleclipError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 STATIC = Path(__file__).parent / "static"
 EXAMPLES = (15, 3, 8, 21, 30, 42, 57, 64)  # seeds
@@ -95,12 +97,14 @@ class Page:
                 self._ask()
             self._more()
             self.saver = _custom("saver.js", "<span></span>", elem_id="saver")
+            self.address = _custom("address.js", "<span></span>", elem_id="address")
             self.query = gr.Textbox(visible="hidden", elem_id="query")
             self.whole = [
-                self.stage, self.person, self.seed, self.truncation, self.keep, self.history,
-                self.undo, self.redo, self.add,
+                self.stage, self.address, self.history, self.undo, self.redo, self.person,
+                self.seed, self.truncation, self.keep, self.add,
                 *(control for row in self.rows for control in row.all),
             ]  # fmt: skip
+            self.past = self.whole[1:5]
             Api(engine).offer()  # first: names of calls are given once
             self._wire()
 
@@ -232,7 +236,7 @@ class Page:
         self.seed.submit(self.someone, someone, whole, **QUICK)
         self.seed.blur(self.someone, someone, whole, **QUICK)
         self.truncation.input(self.vary, someone, [self.stage, self.person], **LIVE)
-        self.truncation.release(self.settle, session, whole, **QUICK)
+        self.truncation.release(self.settle, session, self.past, **QUICK)
         self.gallery.pick(self.example, session, whole, **QUICK)
         self.drop.upload(self.dropped, [session, self.drop], [self.drop, *whole], **LONG)
         self.stage.stop(self.stop, session, None, **QUICK)
@@ -257,9 +261,9 @@ class Page:
         for event in (row.target.submit, row.target.blur, row.neutral.submit, row.neutral.blur):
             event(self.ask, texts, whole, **QUICK)
         row.strength.input(self.slide, [session, number, row.strength], self.stage, **LIVE)
-        row.strength.release(self.settle, session, whole, **QUICK)
+        row.strength.release(self.settle, session, self.past, **QUICK)
         row.threshold.input(self.thin, [session, number, row.threshold], self.stage, **LIVE)
-        row.threshold.release(self.settle, session, whole, **QUICK)
+        row.threshold.release(self.settle, session, self.past, **QUICK)
         row.method.input(self.choose, [session, number, row.method], whole, **QUICK)
         row.run.click(self.optimise, [session, number], whole, **LONG)
         row.train.click(self.train, [session, number], whole, **LONG)
@@ -402,10 +406,10 @@ class Page:
         return self._stage(session, note)
 
     def settle(self, session: Session) -> list[Any]:
-        """A slider was let go."""
-        with told():
+        """A slider was let go: its picture is there, so only the history grows."""
+        with told(), session.lock:
             session.settle()
-            return self._whole(session, gr.skip())
+            return self._history(session)
 
     def choose(self, session: Session, index: int, method: str) -> list[Any]:
         with told(), session.lock:
@@ -544,7 +548,7 @@ class Page:
     def _stage(self, session: Session, note: Any = "", before: bool = False) -> dict[str, Any]:
         look, version = session.look, session.version
         value: dict[str, Any] = {
-            "n": version, "after": encode(self.engine.picture(look)), "title": look.title,
+            "n": version, "after": encode(self._picture(session, look)), "title": look.title,
         }  # fmt: skip
         if isinstance(note, str):
             value["note"] = note
@@ -555,31 +559,47 @@ class Page:
     def _whole(self, session: Session, note: Any = "") -> list[Any]:
         """Every control, from the look."""
         look = session.look
-        moment: Moment = session.moments[session.at]
         stage = self._stage(session, note, before=True)
-        try:
-            stage["link"] = link_of(look)
-        except StyleclipError:
-            stage["link"] = ""
-        if not moment.thumb:
-            moment.thumb = thumb(self.engine.picture(look))
         source = look.subject.source
-        history = [
-            {"src": each.thumb, "title": each.look.title, "now": i == session.at}
-            for i, each in enumerate(session.moments)
-        ]
         return [
             stage,
+            *self._history(session),
             self._portraits(look),
             gr.skip() if source.seed is None else source.seed,
             gr.skip() if source.seed is None else source.truncation,
             list(look.keep),
-            {"items": history if len(history) > 1 else []},
-            gr.Button(interactive=session.can_undo),
-            gr.Button(interactive=session.can_redo),
             gr.Button(visible=len(look.rows) < MOST_ROWS),
             *(update for i in range(MOST_ROWS) for update in self._row_updates(look, i)),
         ]
+
+    def _link(self, look: Look) -> str:
+        """The address of the page as it is; empty where a link cannot say it."""
+        try:
+            return link_of(look)
+        except StyleclipError:
+            return ""
+
+    def _history(self, session: Session) -> list[Any]:
+        """The address, the strip, and whether there is a way back and on."""
+        moment = session.moments[session.at]
+        if not moment.thumb:
+            moment.thumb = thumb(self._picture(session, moment.look))
+        items = [
+            {"src": each.thumb, "title": each.look.title, "now": i == session.at}
+            for i, each in enumerate(session.moments)
+        ]
+        return [
+            {"link": self._link(session.look)},
+            {"items": items if len(items) > 1 else []},
+            gr.Button(interactive=session.can_undo),
+            gr.Button(interactive=session.can_redo),
+        ]
+
+    def _picture(self, session: Session, look: Look) -> Image.Image:
+        """The picture of a look, drawn once for one after the other who asks."""
+        if session.drawn is None or session.drawn[0] is not look:
+            session.drawn = (look, self.engine.picture(look))
+        return session.drawn[1]
 
     def _row_updates(self, look: Look, index: int) -> list[Any]:
         """As ``RowControls.all`` has them."""

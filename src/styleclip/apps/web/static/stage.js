@@ -32,7 +32,6 @@ const show = () => {
     } else bar.removeAttribute("value");
     part(".sc-stop").hidden = !busy.steps;
   }
-  if (value.link !== undefined) history.replaceState(null, "", value.link || location.pathname);
   frame.dataset.n = String(value.n ?? "");
 };
 watch("value", show);

@@ -1,0 +1,67 @@
+"""Somebody in front of the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.page import KNOWN
+
+
+class Visitor:
+    """Somebody with the page open, and what went wrong or out in their browser."""
+
+    def __init__(self, browser: Any, address: str, **options: Any) -> None:
+        options = {"viewport": {"width": 1440, "height": 900}, **options}
+        self.context = browser.new_context(accept_downloads=True, **options)
+        self.page = self.context.new_page()
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", self._request)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.address = address
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.outside.append(request.url)
+
+    def open(self, query: str = "") -> Visitor:
+        """Wait for the picture, and for its first sentence."""
+        self.page.goto(self.address + "/" + query)
+        self.page.wait_for_selector(".sc-ready", timeout=60_000)
+        if not query:
+            self.page.wait_for_function(KNOWN, timeout=120_000)
+        return self
+
+    @property
+    def version(self) -> int:
+        """Of what the stage shows."""
+        return int(self.page.get_attribute(".sc-frame", "data-n") or -1)
+
+    def after(self, act: Any, note: str | None = None) -> None:
+        """Do something and wait for the picture that comes of it."""
+        before = self.version
+        act()
+        self.page.wait_for_function(
+            f"Number(document.querySelector('.sc-frame').dataset.n) > {before} "
+            "&& document.querySelector('.sc-busy').hidden",
+            timeout=60_000,
+        )
+        if note is not None:
+            self.page.wait_for_function(
+                "words => document.querySelector('.sc-note').textContent.includes(words)", arg=note
+            )
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+    def value(self, selector: str) -> str:
+        return str(self.page.input_value(f"{selector} input, {selector} textarea"))
+
+    def say(self, sentence: str, row: int = 1) -> None:
+        """Type a sentence and press Enter."""
+        self.page.fill(f"#target-{row} input, #target-{row} textarea", sentence)
+        self.page.keyboard.press("Enter")
+
+    def drop(self, path: Path) -> None:
+        self.page.set_input_files("#drop input[type=file]", str(path))
