@@ -163,7 +163,9 @@ def problem_with_arguments(command: Any, arguments: list[str]) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/photographs.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/photographs.md", "docs/page.md"]
+)
 def test_documented_commands_exist(name: str) -> None:
     commands = list(documented_commands((ROOT / name).read_text("utf-8")))
     assert commands

@@ -77,6 +77,16 @@ class RowControls:
                 self.neutral, self.train, self.remove]  # fmt: skip
 
 
+class Dropped(gr.File):
+    """A file that is read once and deleted; gradio's own leaves an empty one behind for each."""
+
+    is_template = True  # to a browser it is a File
+
+    def preprocess(self, payload: Any) -> str | None:
+        """Where the upload lies."""
+        return None if payload is None else str(payload.path)
+
+
 class Page:
     """The page of one engine. ``blocks`` is the gradio app."""
 
@@ -124,7 +134,7 @@ class Page:
             self.person = gr.HTML("", elem_id="person")
             self.dice = gr.Button("Someone else", elem_id="dice")
             self.gallery = _custom("thumbs.js", _static("thumbs.html"), elem_id="examples")
-            self.drop = gr.File(
+            self.drop = Dropped(
                 label="Your own picture", show_label=False, file_types=["image"], type="filepath",
                 height=64, elem_id="drop",
             )  # fmt: skip
@@ -412,9 +422,13 @@ class Page:
             return self._history(session)
 
     def choose(self, session: Session, index: int, method: str) -> list[Any]:
-        with told(), session.lock:
-            look = session.look.with_row(index, method=method)
-            return self._asked(session, look, index)
+        with session.lock:
+            try:
+                look = session.look.with_row(index, method=method)
+                return self._asked(session, look, index)
+            except StyleclipError as error:  # the controls show what is true still
+                gr.Warning(sentence(error), title="")
+                return self._whole(session)
 
     def another(self, session: Session) -> list[Any]:
         with told(), session.lock:
@@ -427,10 +441,15 @@ class Page:
             return self._whole(session)
 
     def preserve(self, session: Session, names: list[str] | None) -> list[Any]:
-        with told(), session.lock:
-            look = self.engine.found(session.look.with_keep(names or ()))
+        with session.lock:
+            try:
+                look = self.engine.found(session.look.with_keep(names or ()))
+                notes = self.engine.notes(look)
+            except StyleclipError as error:  # the controls show what is true still
+                gr.Warning(sentence(error), title="")
+                return self._whole(session)
             session.change(look)
-            return self._whole(session, " ".join(self.engine.notes(look)))
+            return self._whole(session, " ".join(notes))
 
     # handlers: long work
 
