@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+from gradio.events import api
 
 from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.links import LARGEST_SEED
@@ -38,12 +38,12 @@ class Api:
     def offer(self) -> None:
         """Register every call under its name."""
         options: dict[str, Any] = {"concurrency_id": "api", "concurrency_limit": 2}
-        gr.api(self.picture, api_name="picture", **options)
-        gr.api(self.invert, api_name="invert", **options)
-        gr.api(self.edit, api_name="edit", **options)
-        gr.api(self.animate, api_name="animate", **options)
+        api(self.picture, api_name="picture", **options)
+        api(self.invert, api_name="invert", **options)
+        api(self.edit, api_name="edit", **options)
+        api(self.animate, api_name="animate", **options)
         long: dict[str, Any] = {"concurrency_id": "long", "concurrency_limit": 1}
-        gr.api(self.optimise, api_name="optimise", **long)
+        api(self.optimise, api_name="optimise", **long)
 
     def picture(self, seed: int = 0, truncation: float = 0.7) -> dict[str, Any]:
         """The picture of a seed: {"image": data URI of a PNG that carries its recipe}."""
@@ -123,7 +123,7 @@ class Api:
             raise ArgumentError(f"there is no method {method[:40]!r}: direction or mapper")
         look, note = self._begun(seed, image, truncation)
         names = tuple(each.strip() for each in _text(preserve).split(",") if each.strip())
-        row = Row(_text(prompt), "", method, threshold=threshold)  # type: ignore[arg-type]
+        row = Row(_text(prompt), "", method, threshold=threshold)
         self.engine.pair(row)  # raises for a text that says nothing
         look = replace(look, rows=(row,), keep=names)
         wanted = self.engine.fitted(look, 0) if strength is None else float(strength)

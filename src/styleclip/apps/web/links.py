@@ -8,11 +8,13 @@ and the model's mapper are made again from that; others are refused with the rea
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from styleclip.apps.web.session import METHODS, MOST_LETTERS, MOST_ROWS, Look, Row
 from styleclip.errors import ArgumentError
 
+Number = TypeVar("Number", int, float)
 LARGEST_SEED = 2**53 - 1  # that a browser's numbers hold
 
 
@@ -94,7 +96,7 @@ def _told(row: Row, name: str, value: str) -> Row:
     return replace(row, threshold=_within(float(value), 0, 0.99))
 
 
-def _within(number: float, low: float, high: float):  # type: ignore[no-untyped-def]
+def _within(number: Number, low: float, high: float) -> Number:
     if not low <= number <= high:  # NaN too
         raise ValueError(f"{number:g} is not between {low:g} and {high:g}")
     return number

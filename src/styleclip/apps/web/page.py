@@ -20,7 +20,7 @@ import gradio as gr
 from styleclip.apps.web.api import Api
 from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.jobs import StoppedError
-from styleclip.apps.web.links import link_of, wanted_by
+from styleclip.apps.web.links import Wanted, link_of, wanted_by
 from styleclip.apps.web.saving import Kind, save_file
 from styleclip.apps.web.session import (
     METHODS,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 STATIC = Path(__file__).parent / "static"
 EXAMPLES = (15, 3, 8, 21, 30, 42, 57, 64)  # seeds
 TRUNCATION = 0.7
+OPENING = "a face with red hair"  # the sentence that the page opens with
 AUTOMATIC = 0.1  # where the threshold's slider stands while it is automatic
 LONG_AT_ONCE = 1  # long works that compute at a time; others wait in the order of asking
 FORGET = 3600  # seconds after which what somebody left behind is forgotten
@@ -77,16 +78,6 @@ class RowControls:
                 self.neutral, self.train, self.remove]  # fmt: skip
 
 
-class Dropped(gr.File):
-    """A file that is read once and deleted; gradio's own leaves an empty one behind for each."""
-
-    is_template = True  # to a browser it is a File
-
-    def preprocess(self, payload: Any) -> str | None:
-        """Where the upload lies."""
-        return None if payload is None else str(payload.path)
-
-
 class Page:
     """The page of one engine. ``blocks`` is the gradio app."""
 
@@ -94,7 +85,8 @@ class Page:
         self.engine = engine
         self.examples = engine.people(EXAMPLES, TRUNCATION)
         self.chips = _suggestions(engine.studio.vocabulary)
-        name = engine.studio.model.name
+        name, neutral = engine.studio.model.name, engine.studio.model.neutral
+        self.opening = OPENING if neutral and OPENING.startswith(neutral) else ""
         with gr.Blocks(
             title="StyleCLIP", analytics_enabled=False, fill_width=True,
             delete_cache=(600, FORGET),
@@ -134,10 +126,12 @@ class Page:
             self.person = gr.HTML("", elem_id="person")
             self.dice = gr.Button("Someone else", elem_id="dice")
             self.gallery = _custom("thumbs.js", _static("thumbs.html"), elem_id="examples")
-            self.drop = Dropped(
+            self.drop = gr.File(
                 label="Your own picture", show_label=False, file_types=["image"], type="filepath",
                 height=64, elem_id="drop",
             )  # fmt: skip
+            # gradio's own way to the path leaves an empty file behind for each upload
+            vars(self.drop)["preprocess"] = _path_of
             gr.HTML(
                 '<p class="sc-help">A face in the middle of a square works best. A PNG that was '
                 "saved here brings all its sliders back.</p>"
@@ -184,7 +178,7 @@ class Page:
             visible=index == 0, elem_id=f"row-{number}", elem_classes="row-box"
         ) as box:  # fmt: skip
             target = gr.Textbox(
-                label="What the picture should show", placeholder="a face with red hair",
+                label="What the picture should show", placeholder=self.opening or "something else",
                 info="Press Enter to see it.", max_length=MOST_LETTERS, max_lines=1,
                 elem_id=f"target-{number}",
             )  # fmt: skip
@@ -234,7 +228,7 @@ class Page:
         self.blocks.load(
             self.first, [session, self.query], [*whole, self.gallery],
             js="(session, query) => [session, window.location.search]", **QUICK,
-        ).then(self.opening, session, whole, **QUICK)  # fmt: skip
+        ).then(self.begin, session, whole, **QUICK)  # fmt: skip
         gr.on(
             [self.undo.click], self.go_back, session, whole, **QUICK
         )  # fmt: skip
@@ -286,19 +280,17 @@ class Page:
         note = "" if self.engine.knows_text else "Getting ready to read sentences …"
         with told():
             wanted = wanted_by(query or "")
-            seed, truncation, rows, keep = EXAMPLES[0], TRUNCATION, (), ()
-            if wanted is not None:
-                seed, truncation = wanted.seed, wanted.truncation
-                rows, keep = wanted.rows, wanted.keep
-            subject = self.engine.person(seed, truncation)
-            session.change(Look(subject, rows or (Row("a face with red hair"),), keep))
+            if wanted is None:
+                wanted = Wanted(EXAMPLES[0], TRUNCATION, (Row(self.opening),))
+            subject = self.engine.person(wanted.seed, wanted.truncation)
+            session.change(Look(subject, wanted.rows or (Row(),), wanted.keep))
             items = [
                 {"src": thumb(each), "title": f"person {seed}"}
                 for seed, each in zip(EXAMPLES, self.examples, strict=True)
             ]
             return [*self._whole(session, note), {"items": items}]
 
-    def opening(self, session: Session) -> list[Any]:
+    def begin(self, session: Session) -> list[Any]:
         """The sentence that the page opens with, as soon as it is understood."""
         with told():
             look = session.look
@@ -664,6 +656,10 @@ class Page:
 
     def _nothing(self) -> list[Any]:
         return [gr.skip()] * len(self.whole)
+
+
+def _path_of(payload: Any) -> str | None:
+    return None if payload is None else str(payload.path)
 
 
 def _left(session: Session) -> None:
