@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from styleclip import images
+from styleclip import colours, images
 from styleclip.errors import ImageError
 
 COLOURS = [(200, 40, 10), (10, 200, 40), (40, 10, 200), (90, 90, 90)]
@@ -108,7 +108,8 @@ def test_other_modes(mode: str, tmp_path: Path) -> None:
     if mode == "HSV":
         assert images.to_rgb(other).getpixel((0, 0)) == (255, 255, 255)
         return
-    other.save(tmp_path / "a.tiff")
+    # Pillow 12 does not read its own uncompressed YCbCr again
+    other.save(tmp_path / "a.tiff", compression="tiff_lzw" if mode == "YCbCr" else None)
     found = images.open_picture(tmp_path / "a.tiff").getpixel((0, 0))
     assert close([found], [(255, 255, 255)], 2)  # type: ignore[list-item]
 
@@ -313,3 +314,102 @@ def test_gif_goes_there_and_back(tmp_path: Path) -> None:
             reds.append(found.convert("RGB").getpixel((99, 99))[0])  # type: ignore[index]
         assert found.info["loop"] == 0
     assert close([tuple(reds)], [(0, 60, 120, 180, 120, 60)], 2)
+
+
+def test_a_picture_says_of_which_run_it_is(tmp_path: Path) -> None:
+    images.save_image(tmp_path / "a.png", quarters(), {"version": 1}, run="seven")
+    assert images.read_run(tmp_path / "a.png") == "seven"
+    assert images.read_recipe(tmp_path / "a.png") == {"version": 1}
+    images.save_image(tmp_path / "b.png", quarters())
+    quarters().save(tmp_path / "c.jpg")
+    assert images.read_run(tmp_path / "b.png") == images.read_run(tmp_path / "c.jpg") == ""
+    (tmp_path / "d.png").write_text("no picture")
+    with pytest.raises(ImageError, match="not a picture"):
+        images.read_run(tmp_path / "d.png")
+
+
+def test_what_a_killed_write_leaves_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, left = tmp_path / f"{'long' * 20} [1].png", list[str]()
+    monkeypatch.setattr(os, "replace", lambda source, _: left.append(Path(source).name))
+    images.save_image(path, quarters())
+    assert images.is_unfinished(left[0], path)
+    assert not images.is_unfinished(left[0], tmp_path / "other.png")
+    assert not images.is_unfinished(path.name, path)
+
+
+# Where a picture changed
+
+
+def plain(*shades: float, size: tuple[int, int] = (24, 40)) -> torch.Tensor:
+    return torch.tensor(shades).view(1, 3, 1, 1).expand(1, 3, *size).clone()
+
+
+def test_the_same_picture_is_cold() -> None:
+    noise = torch.rand(1, 3, 24, 40) * 2 - 1
+    assert images.heat_map(noise, noise).max() == 0
+    # an eighth bit is not seen, in the dark neither
+    for shade in (-1.0, -0.9, 0.0, 1 - 2 / 255):
+        assert images.heat_map(plain(*3 * [shade]), plain(*3 * [shade + 2 / 255])).max() < 0.02
+
+
+def test_heat_is_where_the_change_is() -> None:
+    before = plain(0, 0, 0, size=(64, 96))
+    after = before.clone()
+    after[:, :, 16:32, 48:80] = torch.tensor([1.0, -1, -1]).view(3, 1, 1)
+    heat = images.heat_map(before, after)
+    assert heat.shape == (64, 96) and heat.min() >= 0 and heat.max() <= 1
+    assert heat[20:28, 52:76].min() > 0.9
+    assert heat[40:].max() == 0 and heat[:, :40].max() == 0
+
+
+def test_heat_has_one_scale_for_all_pictures() -> None:
+    """Half the distance is half the heat, whatever else is there."""
+    grey = plain(0, 0, 0)
+    lightness = images.to_lab(grey)[0, 0, 0, 0]
+    warmer = [
+        colours.from_lab(torch.tensor([lightness, far, 0.0]).view(1, 3, 1, 1)).expand(grey.shape)
+        for far in (15.0, 30.0)
+    ]
+    heats = [images.heat_map(grey, each) for each in warmer]
+    for heat, expected in zip(heats, (15 / images.HOT, 30 / images.HOT), strict=True):
+        assert heat.numpy() == pytest.approx(expected, abs=1e-3)
+    both = torch.cat([warmer[0], warmer[1]], dim=3)
+    heat = images.heat_map(torch.cat([grey, grey], dim=3), both)
+    assert heat[:, :30].numpy() == pytest.approx(15 / images.HOT, abs=1e-3)
+
+
+def test_an_overlay_is_grey_where_nothing_changed() -> None:
+    before = images.to_tensor(quarters(64))
+    pixels = np.asarray(images.heat_overlay(before, before)).astype(int)
+    assert np.ptp(pixels, axis=2).max() <= 1 and pixels.max() < 128
+    after = before.clone()
+    after[:, :, :32, :32] = 1.0
+    pixels = np.asarray(images.heat_overlay(before, after)).astype(int)
+    assert pixels[8:24, 8:24].min() > 200  # the end of the ramp
+    assert np.ptp(pixels[40:, 40:], axis=2).max() <= 1
+
+
+def test_heat_compares_pictures_of_one_size() -> None:
+    for other in (plain(0, 0, 0, size=(24, 24)), torch.zeros(2, 3, 24, 40), torch.zeros(3, 24, 40)):
+        with pytest.raises(ImageError, match="two pictures"):
+            images.heat_map(other, plain(0, 0, 0))
+
+
+def test_a_blur_keeps_the_sum_and_takes_any_shape() -> None:
+    for shape in ((3, 50), (50, 3), (1, 1), (2, 2)):
+        values = torch.rand(1, 2, *shape, dtype=torch.float64)
+        flat = torch.full_like(values, 0.25)
+        torch.testing.assert_close(images.blurred(flat, 4.0), flat)
+        assert images.blurred(values, 4.0).shape == values.shape
+    point = torch.zeros(1, 1, 21, 21)
+    point[..., 10, 10] = 1
+    soft = images.blurred(point, 2.0)
+    assert soft.sum() == pytest.approx(1, abs=1e-6)
+    assert torch.allclose(soft, soft.transpose(2, 3)) and soft.max() == soft[..., 10, 10]
+
+
+def test_a_sweep_rests_at_both_ends() -> None:
+    assert images.there_and_back(3) == [(0, 8), (1, 1), (2, 8), (1, 1)]
+    assert images.there_and_back(1) == [(0, 8)]

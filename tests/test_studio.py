@@ -14,7 +14,7 @@ from PIL import Image
 
 from styleclip import images
 from styleclip.checkpoints import load_clip, load_edit, load_tuning, save_edit, save_tuning
-from styleclip.editing.edit import Edit
+from styleclip.editing.edit import Edit, moved_channels
 from styleclip.editing.optimization import OptimizationConfig
 from styleclip.errors import ArgumentError, CheckpointError, ImageError, PromptError
 from styleclip.faces.landmarks import Landmarks
@@ -86,6 +86,18 @@ def test_strength(studio: Studio, edit: Edit) -> None:
     assert not torch.equal(studio.render(w_plus, edit), plain)
     twice = studio.render(w_plus, edit, strength=2)
     assert torch.allclose(studio.render(w_plus, [(edit, 0.5), (edit, 1.5)]), twice, atol=1e-5)
+
+
+def test_the_channels_that_an_edit_moves(studio: Studio, edit: Edit) -> None:
+    mean, std = studio.style_statistics
+    assert mean.shape == std.shape == (studio.generator.layout.size,)
+    w_plus = studio.sample(3)
+    found = moved_channels(studio.generator, w_plus, edit, 1.5, count=5, std=std)
+    assert len(found) == 5
+    column = studio.generator.layout.column(str(found[0]))
+    style = edit.apply(studio.generator, w_plus, 1.5) - studio.generator.affine(w_plus)
+    assert column == int((style[0] / std).abs().argmax())
+    assert found[0].deviations == pytest.approx(float(style[0, column] / std[column]), rel=1e-4)
 
 
 def test_prompts(studio: Studio) -> None:

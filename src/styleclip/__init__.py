@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     )
     from styleclip.editing.edit import (
         Edit,
+        MovedChannel,
         apply_edits,
+        moved_channels,
     )
     from styleclip.editing.latent_map import (
         LatentMap,
@@ -96,6 +98,8 @@ if TYPE_CHECKING:
         StyleGAN2Config,
     )
     from styleclip.images import (
+        heat_map,
+        heat_overlay,
         read_image,
         read_recipe,
         save_gif,
@@ -157,7 +161,9 @@ _HOMES = {
     ),
     "styleclip.editing.edit": (
         "Edit",
+        "MovedChannel",
         "apply_edits",
+        "moved_channels",
     ),
     "styleclip.editing.latent_map": (
         "LatentMap",
@@ -218,6 +224,8 @@ _HOMES = {
         "StyleGAN2Config",
     ),
     "styleclip.images": (
+        "heat_map",
+        "heat_overlay",
         "read_image",
         "read_recipe",
         "save_gif",
@@ -271,6 +279,7 @@ __all__ = [
     "Mapper",
     "MapperConfig",
     "MissingExtraError",
+    "MovedChannel",
     "NonFiniteError",
     "OptimizationConfig",
     "ProjectionConfig",
@@ -299,6 +308,8 @@ __all__ = [
     "apply_edits",
     "find_direction",
     "fit_strength",
+    "heat_map",
+    "heat_overlay",
     "load_bank",
     "load_clip",
     "load_edit",
@@ -308,6 +319,7 @@ __all__ = [
     "load_tuning",
     "measure_latent_map",
     "measure_relevance",
+    "moved_channels",
     "optimize",
     "parse_prompt",
     "project",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,18 +21,24 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from styleclip.colours import ramp, to_lab
 from styleclip.errors import ImageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF")  # none that runs programs
 MAX_PIXELS = 100_000_000  # a picture of 10,000 x 10,000; decoded it takes 300 MB
 RECIPE_KEY = "styleclip"
+RUN_KEY = "styleclip-run"
 TILE = 192  # pixels a picture has at least in a strip, room enough for a caption
 MARGIN = 12
 FONT = 14  # pixels, of a caption under a tile of 192; larger tiles have larger ones
+HOT = 60.0  # distance in CIELAB that is 1 in a heat map: dark hair that turned red is beyond it
+HEAT_SPREAD = 1 / 128  # of a picture's longer side, a heat map's blur
+REST = 8  # of a sweep, how long both ends stand
 
 
 def read_image(path: str | Path, size: int | None = None) -> Tensor:
@@ -98,10 +105,17 @@ def to_picture(image: Tensor) -> Image.Image:
     return Image.fromarray(unit.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
 
 
-def png_bytes(image: Tensor | Image.Image, recipe: Mapping[str, Any] | None = None) -> bytes:
-    """One picture as the bytes of a PNG file, with its recipe if there is one."""
+def png_bytes(
+    image: Tensor | Image.Image, recipe: Mapping[str, Any] | None = None, run: str = ""
+) -> bytes:
+    """One picture as the bytes of a PNG file, with its recipe if there is one.
+
+    ``run``: a word that says which of many runs wrote it, for ``read_run``.
+    """
     picture = to_picture(image) if isinstance(image, Tensor) else image
     chunks = PngInfo()
+    if run:
+        chunks.add_itxt(RUN_KEY, run)
     if recipe is not None:
         chunks.add_itxt(RECIPE_KEY, json.dumps(recipe, ensure_ascii=False), zip=True)
     buffer = io.BytesIO()
@@ -114,19 +128,20 @@ def save_image(
     image: Tensor | Image.Image,
     recipe: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    run: str = "",
 ) -> None:
-    """Write one picture as PNG, whole or not at all.
+    """Write one picture as PNG, whole or not at all, with its recipe and ``run`` if there are any.
 
     Raises ``ImageError`` if the file exists (unless ``overwrite``) or cannot be written.
     """
     check_output(path, overwrite)
-    _write(Path(path), png_bytes(image, recipe), overwrite)
+    _write(Path(path), png_bytes(image, recipe, run), overwrite)
 
 
-def save_text(path: str | Path, text: str, overwrite: bool = False) -> None:
-    """Write what belongs to a picture (its landmarks), whole or not at all. Raises as above."""
+def save_bytes(path: str | Path, content: bytes, overwrite: bool = False) -> None:
+    """Write what belongs to a picture (its landmarks, a film), whole or not at all. As above."""
     check_output(path, overwrite, Path(path).suffix.lower())
-    _write(Path(path), text.encode("utf-8"), overwrite)
+    _write(Path(path), content, overwrite)
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
@@ -151,9 +166,15 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     return recipe
 
 
+def read_run(path: str | Path) -> str:
+    """Which run wrote a PNG, "" if it does not say. Pixels are not looked at. ``ImageError``."""
+    with _opened(Path(path), FORMATS) as picture:
+        return str(picture.info.get(RUN_KEY, ""))
+
+
 def strip(pictures: Sequence[Tensor | Image.Image], captions: Sequence[str]) -> Image.Image:
     """Pictures side by side on white, each over its caption, small ones enlarged."""
-    tiles = [_tile(picture) for picture in pictures]
+    tiles = [tile(picture) for picture in pictures]
     width, height = max(TILE, *(t.width for t in tiles)), max(t.height for t in tiles)
     font = ImageFont.load_default(size=max(FONT, width // 20))
     texts = [
@@ -165,12 +186,22 @@ def strip(pictures: Sequence[Tensor | Image.Image], captions: Sequence[str]) -> 
     size = (MARGIN + len(tiles) * (width + MARGIN), 3 * MARGIN + height + text_height)
     page = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(page)
-    for i, (tile, text) in enumerate(zip(tiles, texts, strict=True)):
+    for i, (picture, text) in enumerate(zip(tiles, texts, strict=True)):
         left = MARGIN + i * (width + MARGIN)
-        page.paste(tile, (left + (width - tile.width) // 2, MARGIN))
+        page.paste(picture, (left + (width - picture.width) // 2, MARGIN))
         middle = (left + width / 2, 2 * MARGIN + height)
         draw.multiline_text(middle, text, fill="black", font=font, anchor="ma", align="center")
     return page
+
+
+def tile(image: Tensor | Image.Image) -> Image.Image:
+    """A picture as PIL RGB, a small one enlarged to TILE pixels."""
+    picture = to_picture(image) if isinstance(image, Tensor) else to_rgb(image)
+    scale = TILE / max(picture.size)
+    if scale <= 1:
+        return picture
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def stacked(pages: Sequence[Image.Image]) -> Image.Image:
@@ -184,6 +215,48 @@ def stacked(pages: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
+def heat_map(before: Tensor, after: Tensor) -> Tensor:
+    """Where a picture changed, and how visibly: two [1,3,H,W] in [-1,1] -> [H,W] in [0,1].
+
+    The distance of the colours in CIELAB, a little blurred, over HOT, the same for all pictures:
+    where nothing changed it is 0, and what is just noticed 0.04. Raises ``ImageError`` for
+    pictures of two sizes.
+    """
+    if before.shape != after.shape or before.ndim != 4 or before.shape[:2] != (1, 3):
+        raise ImageError(
+            "a heat map compares two pictures [1, 3, H, W] of one size, got "
+            f"{list(before.shape)} and {list(after.shape)}"
+        )
+    distance = (to_lab(after) - to_lab(before)).norm(dim=1, keepdim=True)  # [1,1,H,W]
+    soft = blurred(distance, HEAT_SPREAD * max(distance.shape[-2:]))
+    return (soft[0, 0] / HOT).clamp(0, 1)
+
+
+def heat_overlay(before: Tensor, after: Tensor) -> Image.Image:
+    """The heat map of two pictures, as a picture: colours over ``after`` in dim grey."""
+    heat = heat_map(before, after)
+    grey = to_lab(after)[:, :1] / 100 * 0.9 - 1  # [1,1,H,W], lightness as shade
+    cover = heat.sqrt()  # so that a weak change is seen, too
+    return to_picture(grey + cover * (ramp(heat) - grey))
+
+
+def blurred(values: Tensor, deviation: float) -> Tensor:
+    """A Gaussian of ``deviation`` pixels over the last two of [1,C,H,W], the border mirrored."""
+    reach = min(max(1, round(3 * deviation)), min(values.shape[-2:]) - 1)
+    at = torch.arange(-reach, reach + 1, dtype=values.dtype, device=values.device)
+    kernel = torch.exp(-(at**2) / (2 * max(deviation, 0.3) ** 2))
+    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
+    planes = F.pad(values.transpose(0, 1), (reach,) * 4, mode="reflect")
+    planes = F.conv2d(F.conv2d(planes, kernel), kernel.transpose(2, 3))
+    return planes.transpose(0, 1)
+
+
+def there_and_back(count: int) -> list[tuple[int, int]]:
+    """(frame, how long) of an endless sweep over ``count`` frames, resting at both ends."""
+    shown = [*range(count), *range(count - 2, 0, -1)]
+    return [(each, REST if each in (0, count - 1) else 1) for each in shown]
+
+
 def save_gif(
     path: str | Path,
     frames: Sequence[Tensor | Image.Image],
@@ -192,16 +265,18 @@ def save_gif(
 ) -> None:
     """Write ``frames`` as an endless GIF that runs there and back. Raises as ``save_image``."""
     check_output(path, overwrite, ".gif")
-    tiles = [_tile(frame).quantize() for frame in frames]  # here, because most are shown twice
-    there_and_back = [*tiles, *tiles[-2:0:-1]]
-    waits = [milliseconds] * len(there_and_back)
-    waits[0] = waits[len(tiles) - 1] = 8 * milliseconds  # rest at both ends
+    _write(Path(path), gif_bytes(frames, milliseconds), overwrite)
+
+
+def gif_bytes(frames: Sequence[Tensor | Image.Image], milliseconds: int = 80) -> bytes:
+    """``frames`` as the bytes of an endless GIF that runs there and back."""
+    tiles = [tile(frame).quantize() for frame in frames]  # here, because most are shown twice
+    order = there_and_back(len(tiles))
+    first, *others = [tiles[each] for each, _ in order]
+    waits = [milliseconds * ticks for _, ticks in order]
     buffer = io.BytesIO()
-    there_and_back[0].save(
-        buffer, format="GIF", save_all=True, append_images=there_and_back[1:], duration=waits,
-        loop=0,
-    )  # fmt: skip
-    _write(Path(path), buffer.getvalue(), overwrite)
+    first.save(buffer, format="GIF", save_all=True, append_images=others, duration=waits, loop=0)
+    return buffer.getvalue()
 
 
 def largest_difference(a: Image.Image, b: Image.Image) -> int | None:
@@ -235,10 +310,19 @@ def check_output(path: str | Path, overwrite: bool = False, suffix: str = ".png"
         raise _unwritable(path, error) from error
 
 
+def is_unfinished(name: str, path: Path) -> bool:
+    """Whether a file of this name is what a killed write of ``path`` left beside it."""
+    return re.fullmatch(rf"{re.escape(_prefix(path))}\w+\.part", name) is not None
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:40]}."  # the whole name may be as long as a name can be
+
+
 def _write(path: Path, content: bytes, overwrite: bool) -> None:
     temporary: Path | None = None
     try:
-        prefix = f".{path.name[:40]}."  # the whole name may be as long as a name can be
+        prefix = _prefix(path)
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as stream:
@@ -306,15 +390,6 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _tile(image: Tensor | Image.Image) -> Image.Image:
-    picture = to_picture(image) if isinstance(image, Tensor) else to_rgb(image)
-    scale = TILE / max(picture.size)
-    if scale <= 1:
-        return picture
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def _wrapped(text: str, font: Any, width: int) -> list[str]:

@@ -71,6 +71,26 @@ class StyleLayout:
             raise ArgumentError(f"expected layer widths {expected}, got {widths}")
         return torch.cat(list(parts), dim=-1)
 
+    def channel(self, column: int) -> tuple[StyleLayer, int]:
+        """Column of the style -> its layer, and which channel of that it is."""
+        first = 0
+        for layer in self.layers:
+            if first <= column < first + layer.channels:
+                return layer, column - first
+            first += layer.channels
+        raise ArgumentError(f"the style has columns 0 to {self.size - 1}, got {column}")
+
+    def column(self, name: str) -> int:
+        """ "layer:channel" -> column of the style. Raises ``ArgumentError``."""
+        first = 0
+        layer_name, _, number = name.partition(":")
+        for layer in self.layers:
+            if layer.name == layer_name and number.isdecimal() and int(number) < layer.channels:
+                return first + int(number)
+            first += layer.channels
+        known = ", ".join(f"{each.name}:0-{each.channels - 1}" for each in self.layers)
+        raise ArgumentError(f"there is no channel {name!r}: this generator has {known}")
+
     def columns(self, keep: Callable[[StyleLayer], bool]) -> Tensor:
         """Boolean [S]: True in the columns of every layer for which ``keep`` is true."""
         return torch.cat(

@@ -11,89 +11,35 @@ The words are the command line's. A network is loaded when it is first used.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, cast
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 import styleclip
 from styleclip import images
-from styleclip.checkpoints import (
-    Bank,
-    Model,
-    SavedEdit,
-    SavedMapper,
-    check_bank,
-    check_mapper,
-    check_tuning,
-    load_bank,
-    load_clip,
-    load_edit,
-    load_encoder,
-    load_generator,
-    load_identity,
-    load_image_encoder,
-    load_latent_map,
-    load_mapper,
-    load_tuning,
-    load_unfinished,
-    read_model,
-    save_bank,
-    save_edit,
-    save_latent_map,
-    save_mapper,
-    save_tuning,
-    save_unfinished,
-    tensors_hash,
-)
-from styleclip.checkpoints.registry import (
-    CLIP,
-    DESCRIPTION,
-    DIRECTIONS,
-    ENCODER,
-    GENERATOR,
-    IDENTITY,
-    LATENT_MAP,
-    MAPPER,
-)
+from styleclip.checkpoints import Bank, SavedMapper, check_bank, check_tuning
 from styleclip.editing.directions import DirectionConfig, find_direction, prompt_direction
 from styleclip.editing.edit import Edit, apply_edits
-from styleclip.editing.latent_map import LatentMap, LatentMapConfig, measure_latent_map
 from styleclip.editing.optimization import OptimizationConfig, optimize
-from styleclip.editing.relevance import (
-    Relevance,
-    RelevanceConfig,
-    prompt_relevance,
-    relevance_of_map,
-    style_statistics,
-)
+from styleclip.editing.relevance import Relevance, prompt_relevance
 from styleclip.editing.strength import StrengthConfig, fit_strength, fits_by_itself
-from styleclip.errors import ArgumentError, CheckpointError, PromptError
-from styleclip.faces.alignment import Aligned, Template, align, centre, parse_template
-from styleclip.faces.image_encoder import ClipIdentity
-from styleclip.generators.stylegan2 import StyleGAN2
-from styleclip.inversion.e4e import PyramidEncoder
-from styleclip.inversion.encoder import Encoder
+from styleclip.errors import ArgumentError, PromptError
+from styleclip.faces.alignment import Aligned, align, centre
 from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.inversion.tuning import Tuning, TuningConfig, psnr, tune, tuned_generator
+from styleclip.networks import Networks, OnStep, Part
 from styleclip.prompts import PromptPair, parse_prompt
 from styleclip.recipe import ALIKE, Recipe, Source
 
 if TYPE_CHECKING:
-    from styleclip.clip.embedder import ClipEmbedder
-    from styleclip.editing.mapper import Mapper
-    from styleclip.editing.text_mapper import TextMapper
     from styleclip.faces.landmarks import Landmarks
 
 Ways = Relevance | Literal["instant", "prompt-gradient"]  # how a direction knows what channels do
-Part = Literal["generator", "tuning", "clip", "encoder", "latent map"]
-OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
-SEEN = "latent-map-seen"  # what a latent map that is being measured rests on so far
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
 FILLERS = frozenset(
     (
@@ -135,146 +81,8 @@ class How:
         return self.relevance == "instant" or (self.relevance == "prompt-gradient" and fitted)
 
 
-class Studio:
-    """A generator, a CLIP and perhaps an encoder that belong together, on one device."""
-
-    def __init__(
-        self, model: Model, device: torch.device | str = "cpu", identity: str | Path | None = None
-    ) -> None:
-        self.model = model
-        self.device = torch.device(device)
-        self.identity_by = identity
-        self.tuning: Tuning | None = None  # what its generator differs by from the model's
-        self._hashes: dict[Part, str] = {}
-
-    @classmethod
-    def load(
-        cls,
-        name: str | Path = "portraits",
-        device: torch.device | str = "cpu",
-        identity: str | Path | None = None,
-    ) -> Self:
-        """A model by its name, or a model folder. Raises ``CheckpointError``.
-
-        ``identity``: what tells whether an edit kept who or what is shown, in place of what the
-        model brings: "clip" (its CLIP's image tower), a folder or hub name of a DINOv2, or "none".
-        """
-        return cls(read_model(name), device, identity)
-
-    @cached_property
-    def generator(self) -> StyleGAN2:
-        return load_generator(self.model.file(GENERATOR)).to(self.device)
-
-    @cached_property
-    def embedder(self) -> ClipEmbedder:
-        model = self.model
-        templates = model.templates
-        return load_clip(model.file(CLIP), model.tokenizer, templates=templates).to(self.device)
-
-    @cached_property
-    def encoder(self) -> Encoder | PyramidEncoder | None:
-        """Image -> w_plus in one pass; None if the model has none."""
-        if self.model.find(ENCODER) is None:
-            return None
-        return load_encoder(self.model.file(ENCODER)).to(self.device)
-
-    @cached_property
-    def latent_map(self) -> LatentMap:
-        """CLIP's space -> w: the model's own, or measured now, which takes a while."""
-        if not self.has_latent_map:
-            return self.measure_latent_map()
-        file, hashes = self.model.file(LATENT_MAP), partial(self.hashes, "generator", "clip")
-        return load_latent_map(file, hashes).to(self.device)
-
-    @property
-    def has_latent_map(self) -> bool:
-        """Whether it is there already: the model's own, or measured."""
-        return "latent_map" in vars(self) or self.model.find(LATENT_MAP) is not None
-
-    def measure_latent_map(
-        self, on_step: OnStep | None = None, unfinished: str | Path | None = None
-    ) -> LatentMap:
-        """From 2,000 samples that CLIP looks at; from now on the ``latent_map`` of this studio.
-
-        With a file for what is ``unfinished``, a measurement that is stopped goes on from there.
-        """
-        if unfinished is None:
-            found = measure_latent_map(self.generator, self.embedder, on_step=on_step)
-        else:
-            hashes = self.hashes("generator", "clip")
-
-            def keep(seen: Tensor) -> None:
-                save_unfinished(unfinished, SEEN, {"embeddings": seen}, hashes)
-
-            seen = load_unfinished(unfinished, SEEN, hashes).get("embeddings")
-            found = measure_latent_map(
-                self.generator, self.embedder, on_step=on_step, seen=seen, on_seen=keep
-            )
-            Path(unfinished).unlink(missing_ok=True)
-        self.latent_map = found
-        return found
-
-    def keep_latent_map(self) -> Path:
-        """Write it into the model's folder, where it is found next time. ``CheckpointError``."""
-        path = self.model.folder / LATENT_MAP
-        save_latent_map(path, self.latent_map, self.hashes("generator", "clip"))
-        return path
-
-    @cached_property
-    def relevance(self) -> Relevance:
-        """What its style channels do, by samples: of the latent map, in a second."""
-        return self._by_samples(self.latent_map)
-
-    @cached_property
-    def quick_map(self) -> LatentMap:
-        """The latent map of a few hundred pictures, which instant answers rest on; never kept."""
-        return self.measure_quick_map()
-
-    def measure_quick_map(self, on_step: OnStep | None = None) -> LatentMap:
-        """Measure the ``quick_map`` of this studio, once, with progress."""
-        if "quick_map" not in vars(self):
-            quick = LatentMapConfig.quick()
-            self.quick_map = measure_latent_map(self.generator, self.embedder, quick, on_step)
-        return self.quick_map
-
-    def _by_samples(self, latent_map: LatentMap) -> Relevance:
-        config = RelevanceConfig()
-        mean, std = style_statistics(self.generator, config.samples, config.seed, config.truncation)
-        return relevance_of_map(self.generator, latent_map, mean, std, config)
-
-    @cached_property
-    def bank(self) -> Relevance:
-        """The model's own bank, measured channel by channel. Raises ``CheckpointError``."""
-        return self.load_bank(self.model.file(DIRECTIONS))
-
-    @cached_property
-    def mapper(self) -> SavedMapper:
-        """The model's own text mapper. Raises ``CheckpointError`` if it has none."""
-        return self.load_mapper(self.model.file(MAPPER))
-
-    @cached_property
-    def identity(self) -> nn.Module:
-        """Who or what is shown: images -> unit vectors, as ``load`` or model.json ask for.
-
-        The model's identity network if neither does. Raises ``CheckpointError`` if there is none.
-        """
-        asked = self.identity_by
-        if asked is None and self.model.find(IDENTITY) is not None:
-            return load_identity(self.model.file(IDENTITY)).to(self.device)
-        if asked is None:
-            asked = str(self.model.extra.get("identity", "none"))
-            if asked != "clip" and (self.model.folder / asked).is_dir():
-                asked = self.model.folder / asked  # a path in model.json starts at the model
-        if str(asked) == "none":
-            raise CheckpointError(
-                f"the model {self.model.name!r} has no identity network: choose 'clip' (its CLIP's "
-                "image tower) or a folder or hub name of a DINOv2, by --identity or in model.json"
-            )
-        if str(asked) == "clip":
-            return ClipIdentity(self.embedder.embed_images, self.embedder.model)
-        if Path(asked).is_file():
-            return load_identity(asked).to(self.device)
-        return load_image_encoder(asked).to(self.device)
+class Studio(Networks):
+    """A model's networks, and what is done with them: sample, open, edit, render, replay."""
 
     def samples(self, count: int, seed: int = 0, truncation: float = 1.0) -> Tensor:
         """The w_plus [count,L,D] of pictures drawn from one seed."""
@@ -369,15 +177,6 @@ class Studio:
             picture = images.open_picture(picture)
         return images.to_tensor(picture, size).to(self.device)
 
-    @property
-    def template(self) -> Template | None:
-        """How faces lie in the model's squares; None for pictures of anything else."""
-        stated = self.model.extra.get("alignment")
-        try:
-            return None if stated is None else parse_template(stated)
-        except ArgumentError as error:
-            raise CheckpointError(f"{self.model.folder / DESCRIPTION}: {error}") from error
-
     def align(self, photo: str | Path | Image.Image, landmarks: Landmarks | None = None) -> Aligned:
         """The square of a photo that the model takes: the face of ``landmarks``, or the centre.
 
@@ -457,7 +256,7 @@ class Studio:
         if preserve and not isinstance(config, DirectionConfig):
             raise ArgumentError("only directions can preserve things by name: use that method")
         if isinstance(config, SavedMapper):
-            self._check_mapper(config)
+            self.check_mapper_weights(config)
             edit = config.edit(self.generator, self.embedder, w_plus, pair)
         elif isinstance(config, DirectionConfig):
             edit = self._direction(pair, config, relevance, preserve)
@@ -506,7 +305,7 @@ class Studio:
             wanted = prompt_direction(self.embedder, prompt, config.templates)
             found = prompt_relevance(self.generator, self.embedder, wanted)
         elif relevance == "instant":
-            found = self._by_samples(self.quick_map)
+            found = self.by_samples(self.quick_map)
         else:
             found = self.relevance if relevance is None else relevance
         if isinstance(found, Bank):
@@ -518,11 +317,6 @@ class Studio:
         if isinstance(relevance, str):
             edit = replace(edit, config={**edit.config, "relevance": relevance})
         return edit
-
-    def _check_mapper(self, mapper: SavedMapper) -> None:
-        """Raise ``CheckpointError`` for a mapper of other weights, where it says whose it is."""
-        if mapper.generator_hash:
-            check_mapper(mapper, self.hashes("generator", "clip"), self.model.name)
 
     def concept(self, name: str) -> list[Tensor]:
         """The directions [E] of what a name means: a group of the model's vocabulary, or words.
@@ -559,12 +353,6 @@ class Studio:
             )
         return self.prompt(f"{self.model.neutral} with {name}")
 
-    @property
-    def vocabulary(self) -> dict[str, list[str]]:
-        """Texts that the model knows, by what they are about; empty if it names none."""
-        stated = self.model.extra.get("vocabulary", {})
-        return {str(name): [str(text) for text in texts] for name, texts in stated.items()}
-
     def render(
         self,
         w_plus: Tensor,
@@ -578,70 +366,10 @@ class Studio:
         """
         stack = [(edits, 1.0)] if isinstance(edits, Edit) else list(edits)
         for edit, _ in stack:
-            self._check_weights(edit)
+            self.check_weights(edit)
         with torch.no_grad():
             style = apply_edits(self.generator, w_plus, [(e, strength * s) for e, s in stack])
             return self.generator.synthesis(style)
-
-    def save_edit(self, path: str | Path, edit: Edit) -> None:
-        """Write an edit of this model to one file. Raises ``CheckpointError``."""
-        self._check_weights(edit)
-        save_edit(path, edit, self.hashes("generator")["generator"])
-
-    def load_edit(self, path: str | Path) -> Edit:
-        """Read an edit of this model. Raises ``CheckpointError``, for other weights too."""
-        edit = load_edit(path)
-        self._check_weights(edit)
-        return edit
-
-    def save_tuning(self, path: str | Path, tuning: Tuning) -> None:
-        """Write a tuning of this model to one file. Raises ``CheckpointError``."""
-        generator = self.hashes("generator")["generator"]
-        check_tuning(tuning, generator, self.model.name)
-        save_tuning(path, tuning, generator)
-
-    def load_tuning(self, path: str | Path) -> Tuning:
-        """Read a tuning of this model. Raises ``CheckpointError``, for other weights too."""
-        tuning = load_tuning(path)
-        check_tuning(tuning, self.hashes("generator")["generator"], self.model.name)
-        return tuning
-
-    def save_bank(self, path: str | Path, relevance: Relevance) -> None:
-        """Write a bank of this model's generator and CLIP. Raises ``CheckpointError``."""
-        hashes = self.hashes("generator", "clip")
-        save_bank(path, relevance, hashes["generator"], hashes["clip"])
-
-    def load_bank(self, path: str | Path) -> Bank:
-        """Read a bank of this model, or an official fs3 (see ``checkpoints.load_bank``).
-
-        Raises ``CheckpointError``, for other weights too.
-        """
-        bank = load_bank(path, self.generator)
-        check_bank(bank, self.hashes("generator", "clip"), self.model.name)
-        width = bank.matrix.shape[1]
-        if width != self.embedder.width:
-            raise CheckpointError(
-                f"{path} was measured with a CLIP whose vectors have {width} numbers, that of the "
-                f"model {self.model.name!r} has {self.embedder.width}: give a bank of this CLIP"
-            )
-        return bank
-
-    def save_mapper(
-        self,
-        path: str | Path,
-        network: Mapper | TextMapper,
-        prompts: Sequence[PromptPair],
-        training: Mapping[str, object],
-    ) -> None:
-        """Write a mapper that was trained on this model. Raises ``CheckpointError``."""
-        save_mapper(path, network, prompts, self.hashes("generator", "clip"), training)
-
-    def load_mapper(self, path: str | Path) -> SavedMapper:
-        """Read a mapper of this model, or of the official code. Raises ``CheckpointError``."""
-        mapper = load_mapper(path)
-        self._check_mapper(mapper)
-        mapper.network.to(self.device)
-        return mapper
 
     def recipe(
         self,
@@ -677,6 +405,11 @@ class Studio:
 
     def replay(self, recipe: Recipe) -> Tensor:
         """The picture [1,3,R,R] of a recipe again. Raises ``ArgumentError`` for other weights."""
+        self.check_recipe(recipe)
+        return self.render(self.latents(recipe.source), recipe.edits)
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise ``ArgumentError`` unless the recipe was made with these weights."""
         ours = self.hashes("generator")["generator"]
         theirs = recipe.hashes.get("generator", "")
         if ours != theirs:
@@ -686,7 +419,6 @@ class Studio:
             )
         if doubt := self._other_tuning(recipe):
             raise ArgumentError(f"this picture {doubt}")
-        return self.render(self.latents(recipe.source), recipe.edits)
 
     def recalls(self, recipe: Recipe, picture: Image.Image) -> str:
         """Whether ``picture`` (RGB) is what ``recipe`` makes here: "", or a clause that says no."""
@@ -715,39 +447,6 @@ class Studio:
                 "--save-tuning wrote, with --tuning"
             )
         return f"was drawn with another tuning (expected {theirs[:12]}, got {ours[:12]})"
-
-    def _check_weights(self, edit: Edit) -> None:
-        if not isinstance(edit, SavedEdit):
-            return
-        ours = self.hashes("generator")["generator"]
-        if edit.generator_hash != ours:
-            raise CheckpointError(
-                f"the edit {str(edit.prompt)!r} was found with other weights: expected generator "
-                f"{edit.generator_hash[:12]}, but the model {self.model.name!r} has {ours[:12]}; "
-                "give the model that it was found with"
-            )
-
-    def hashes(self, *parts: Part) -> dict[str, str]:
-        """SHA-256 of the networks' tensors, by part; of the generator if none is named."""
-        for part in parts or ("generator",):
-            if part not in self._hashes:
-                self._hashes[part] = tensors_hash(self._tensors(part))
-        return {part: self._hashes[part] for part in parts or ("generator",)}
-
-    def _tensors(self, part: Part) -> Mapping[str, Tensor]:
-        if part == "latent map":
-            return vars(self.latent_map)
-        if part == "tuning":
-            return {} if self.tuning is None else self.tuning.differences
-        networks: dict[str, nn.Module | None] = {
-            "generator": self.generator,
-            "clip": self.embedder.model if part == "clip" else None,
-            "encoder": self.encoder if part == "encoder" else None,
-        }
-        network = networks[part]
-        if network is None:
-            raise ArgumentError(f"the model {self.model.name!r} has no {part}")
-        return network.state_dict()
 
 
 def uses_latent_map(edit: Edit) -> bool:

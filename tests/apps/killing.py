@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -16,19 +17,20 @@ def kill_at_random(words: Sequence[str | Path], out: Path, seconds: float) -> li
     """Start it twice, and kill it both times; the command, to be run once more.
 
     It dies a random share of the rest of its work after the first state that it writes beside
-    ``out``; undisturbed, all of the work takes ``seconds``. The seed is printed.
+    ``out``, or into it if that is a folder; undisturbed, all of the work takes ``seconds``. The
+    seed is printed.
     """
     seed = time.time_ns()
     print(f"moments of the kills: Random({seed})")
     random = Random(seed)
     command = [sys.executable, "-m", "styleclip", *map(str, words)]
-    partial, rest, kills = out.with_name(out.name + ".partial"), seconds, 0
+    rest, kills = seconds, 0
     for _ in range(ATTEMPTS):
-        before, share = state_of(partial), random.random()
+        before, share = state_of(out), random.random()
         quiet = subprocess.DEVNULL
         process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
         deadline = time.monotonic() + LONGEST
-        while state_of(partial) in (None, before) and process.poll() is None:
+        while state_of(out) in (None, before) and process.poll() is None:
             assert time.monotonic() < deadline, f"no state in {LONGEST} s"
             time.sleep(0.002)
         try:
@@ -41,15 +43,19 @@ def kill_at_random(words: Sequence[str | Path], out: Path, seconds: float) -> li
         else:
             assert process.returncode == 0
             rest /= 2  # it was faster than that: once more
-        out.unlink(missing_ok=True)  # killed between the result and the end
+            shutil.rmtree(out, ignore_errors=True)
+        if out.is_file():
+            out.unlink()  # killed between the result and the end
         if kills == KILLS:
             return command
     raise AssertionError(f"killed {kills} times in {ATTEMPTS} runs")
 
 
-def state_of(partial: Path) -> int | None:
+def state_of(out: Path) -> int | None:
     """Differs when a new state was written; None while there is none."""
+    if out.is_dir():
+        return sum(path.suffix == ".png" for path in out.iterdir()) or None
     try:
-        return partial.stat().st_mtime_ns
+        return out.with_name(out.name + ".partial").stat().st_mtime_ns
     except FileNotFoundError:
         return None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from styleclip import images
 from styleclip.checkpoints import save_edit
-from styleclip.editing.edit import Edit
+from styleclip.editing.edit import Edit, moved_channels
 from styleclip.editing.optimization import optimize
 from styleclip.errors import NonFiniteError
 from styleclip.prompts import PromptPair
+from styleclip.recipe import Recipe
 from styleclip.studio import Studio
 from tests.apps.running import PROMPT, Run, files
 
@@ -152,6 +156,54 @@ def test_another_number_of_strengths_is_refused(run: Run, stack: tuple[str, ...]
     assert files() == set()
 
 
+# What is written beside a picture
+
+
+def test_a_film_is_the_sweep_of_the_gif(run: Run) -> None:
+    words = ("edit", "--seed", "1", PROMPT, "--steps", "2", "--gif", "--mp4", "--out", "a.png")
+    (found,) = run(*words, "--json").json()["edits"]
+    assert (found["gif"], found["mp4"]) == ("a.gif", "a.mp4")
+    with av.open("a.mp4") as film:
+        (stream,) = film.streams
+        frames = [each.to_image() for each in film.decode(stream)]
+    assert stream.codec_context.name == "h264" and stream.codec_context.pix_fmt == "yuv420p"
+    assert len(frames) == 8 + 1 + 8 + 1  # three strengths, there and back, rest at both ends
+    with Image.open("a.gif") as gif:
+        for number, shown in ((0, 0), (1, 8), (2, 9)):
+            gif.seek(number)
+            ours, theirs = (np.asarray(each.convert("RGB"), int) for each in (frames[shown], gif))
+            assert np.abs(ours - theirs).mean() < 12  # both lose something
+    assert run(*words).code == 2 and "a.png exists already" in run.err
+    Path("a.png").unlink()
+    Path("a.gif").unlink()
+    assert run(*words).code == 2 and "a.mp4 exists already" in run.err
+
+
+def test_without_the_extra_a_film_is_refused_before_the_work(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert run("edit", "--seed", "1", PROMPT, "--mp4").code == 2
+    assert "pip install 'styleclip[video]'" in run.err and run.err.count("\n") == 1
+    assert files() == set()
+
+
+def test_heat_shows_where_each_picture_changed(run: Run, picture: Path) -> None:
+    # one prompt's name is what the heat map of the other would be called
+    words = ("edit", picture, SAD, f"{SAD} heat", *QUICK, "--heat", "--out", "a")
+    found = run(*words, "--json").json()["edits"]
+    stem = "a/me-a-sad-face"
+    assert [each["out"] for each in found] == [f"{stem}.png", f"{stem}-heat.png"]
+    assert [each["heat"] for each in found] == [f"{stem}-heat-2.png", f"{stem}-heat-heat.png"]
+    run("invert", picture, "--refine", "0", "--out", "b.png")
+    expected = images.heat_overlay(images.read_image("b.png"), images.read_image(f"{stem}.png"))
+    heat = images.open_picture(f"{stem}-heat-2.png")
+    assert np.abs(np.asarray(expected, int) - np.asarray(heat, int)).mean() < 2  # of 255, rounded
+    run("edit", picture, SAD, *QUICK, "--strength", "0", "--heat", "--out", "c.png")
+    pixels = np.asarray(images.open_picture("c-heat.png"), int)
+    assert np.ptp(pixels, axis=2).max() <= 1  # nothing changed: grey
+
+
 # Edits in files
 
 
@@ -243,6 +295,26 @@ def test_a_recipe_that_does_not_fit_is_not_used(run: Run, inversions: list[Any])
         assert run("edit", "b.png", SAD, *QUICK, "--out", "c.png", "--force").code == 0
         assert expected in run.err and run.err.count("\n") == 1
         assert len(inversions) == i
+
+
+def test_the_channels_that_moved_are_shown(run: Run) -> None:
+    run("edit", "--seed", "1", PROMPT, SAD, "--stack", "--steps", "2", "--out", "a.png")
+    (first, *others) = run("show", "a.png", "--channels", "3", "--json").json()["channels"]
+    assert len(others) == 2 and set(first) == {"layer", "channel", "change", "deviations"}
+    lines = [line.split() for line in run("show", "a.png", "--channels", "3").out.splitlines()]
+    shown = [line[1] for line in lines if line[0] == "channel"]
+    assert shown == [f"{each['layer']}:{each['channel']}" for each in (first, *others)]
+    # what they are, is the library's to say
+    studio, recipe = Studio.load(run.model, torch.device("cpu")), images.read_recipe("a.png")
+    stack = Recipe.from_json(recipe).edits
+    w_plus, (_, std) = studio.samples(1, seed=1, truncation=0.7), studio.style_statistics
+    (most,) = moved_channels(studio.generator, w_plus, stack, count=1, std=std)
+    assert (str(most), most.deviations) == (shown[0], pytest.approx(first["deviations"], rel=1e-3))
+    run("sample", "--seed", "1", "--out", "plain.png")
+    assert run("show", "plain.png", "--channels", "3").code == 2 and "has no edit" in run.err
+    strange = {**recipe, "hashes": {"generator": "0" * 64}}
+    images.save_image("b.png", images.open_picture("a.png"), strange)
+    assert run("show", "b.png", "--channels", "3").code == 2 and "other weights" in run.err
 
 
 # An optimisation that fails

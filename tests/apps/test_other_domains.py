@@ -45,7 +45,7 @@ def run_bare(run: Run, bare: Path) -> Run:
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "styleclip.studio.measure_latent_map", partial(measure_latent_map, config=FEW)
+        "styleclip.networks.measure_latent_map", partial(measure_latent_map, config=FEW)
     )
 
 
@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_written(run_bare: Run, monkeypatch: pytest.Monk
     def refuse(*_: object) -> None:
         raise CheckpointError("it cannot be written")
 
-    monkeypatch.setattr("styleclip.studio.save_latent_map", refuse)
+    monkeypatch.setattr("styleclip.networks.save_latent_map", refuse)
     run_bare("edit", "--seed", "1", PROMPT, "--steps", "1", "--out", "a.png")
     assert run_bare.code == 0
     assert "measured every time, for it cannot be written" in run_bare.err

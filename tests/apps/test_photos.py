@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -16,31 +17,16 @@ from styleclip import images
 from styleclip.faces.landmarks import Landmarks
 from styleclip.studio import Studio
 from tests.apps.running import PROMPT, Run, files
-from tests.faces.faces import UPRIGHT, moved, similarity, smooth_photo
+from tests.faces.faces import (
+    FACES,
+    MIDDLES,
+    SIDES,
+    face_of,
+    smooth_photo,
+)
 
 SAD = "a sad face"
 QUICK = ("--steps", "2", "--refine", "0")
-SIDES = (60.0, 110.0, 70.0)  # pixels of the three faces' squares, from left to right
-MIDDLES = (40 + 70j, 140 + 60j, 250 + 80j)
-
-
-def face_of(side: float, degrees: float, middle: complex) -> Landmarks:
-    by = similarity(side, degrees, 0)
-    return moved(UPRIGHT, similarity(side, degrees, middle - by(0.5 + 0.5j)))
-
-
-FACES = [face_of(SIDES[i], (-10, 20, 0)[i], MIDDLES[i]) for i in range(3)]
-
-
-@pytest.fixture(scope="session")
-def face_model(tiny_model: Path) -> Path:
-    """The tiny model again, of faces now."""
-    folder = tiny_model.parent / "faces"
-    shutil.copytree(tiny_model, folder)
-    description = json.loads((folder / "model.json").read_text())
-    description["alignment"] = {"kind": "points", **UPRIGHT.to_json()}
-    (folder / "model.json").write_text(json.dumps(description))
-    return folder
 
 
 @pytest.fixture
@@ -101,6 +87,20 @@ def test_the_chosen_faces_are_edited(see: Run, options: list[str], edited: list[
     for number in edited:
         assert changed[int(MIDDLES[number - 1].real)]
     assert ("largest" in see.err) == (not options)
+
+
+@pytest.mark.usefixtures("strong")
+def test_heat_and_film_are_of_the_whole_photo(see: Run) -> None:
+    words = ("--landmarks", "three.json", "--face", "1", *QUICK, "--heat", "--mp4")
+    assert see("edit", "photo.png", PROMPT, *words, "--out", "a.png").code == 0, see.err
+    heat = np.asarray(images.open_picture("a-heat.png"), int)
+    assert heat.shape == (150, 300, 3)
+    coloured = (np.ptp(heat, axis=2) > 1).any(axis=0)
+    assert coloured[int(MIDDLES[0].real)]
+    reach = 3 * round(300 * images.HEAT_SPREAD) + 1
+    assert not coloured[np.flatnonzero(columns_of(1)).max() + reach :].any()
+    with av.open("a.mp4") as film:
+        assert film.streams.video[0].codec_context.width == 300
 
 
 @pytest.mark.usefixtures("strong")
@@ -256,6 +256,9 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "one of several": ([*EDIT, "some.json", "--face", "all"], "face 3 of 3: the face at (900,"),
     "a tiny face": ([*EDIT, "tiny.json"], "too small: its square has 12 pixels"),
     "nothing known": ([*EDIT, "auto"], "give --landmarks FILE"),
+    "both": (
+        ["edit", "photo.png", PROMPT, "--photo", "--landmarks", "one.json"], "leave --photo out",
+    ),
     "a photo alone": (["edit", "photo.png", PROMPT, "--photo"], "STYLECLIP_FACE_LANDMARKER"),
     "no mediapipe file": ([*EDIT, "none.task"], "there is no file none.task"),
     "a face of no photo": (["edit", "photo.png", PROMPT, "--face", "1"], "add --landmarks"),

@@ -38,8 +38,8 @@ from styleclip.faces.identity import IdentityConfig, IdentityNetwork
 from styleclip.faces.reader import Reader, ReaderConfig
 from styleclip.inversion.encoder import Encoder, EncoderConfig
 from styleclip.inversion.tuning import Tuning
+from styleclip.networks import SEEN
 from styleclip.prompts import PromptPair
-from styleclip.studio import SEEN
 from tests.checkpoints import test_clip_openclip as open_clip
 from tests.checkpoints.test_clip_openai import write_tokenizer
 from tests.checkpoints.test_face_encoders import encoder_file, with_decoder

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from styleclip.editing.edit import Edit, apply_edits
+from styleclip.editing.edit import Edit, MovedChannel, apply_edits, moved_channels
 from styleclip.errors import ArgumentError
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.prompts import PromptPair
@@ -115,6 +115,12 @@ def test_strength_is_one_unless_said() -> None:
     assert torch.equal(there, one.apply(GENERATOR, w_plus(1), 1.0))
 
 
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), -float("inf")])
+def test_a_strength_is_a_number(strength: float) -> None:
+    with pytest.raises(ArgumentError, match="must be a finite number"):
+        apply_edits(GENERATOR, w_plus(1), [(edit("both", 1), 1.0), (edit("both", 2), strength)])
+
+
 def test_latents_are_left_alone() -> None:
     start = w_plus(2)
     edit("both", 8, batch=2).apply(GENERATOR, start)
@@ -143,3 +149,57 @@ def test_an_edit_takes_the_type_of_the_latents() -> None:
 def test_a_step_of_another_shape_is_refused(step: dict[str, Tensor]) -> None:
     with pytest.raises(ArgumentError, match="made for another generator or other pictures"):
         Edit("test", PROMPT, **step).apply(GENERATOR, w_plus(3))
+
+
+# Which channels an edit moves
+
+
+def moving(**changes: float) -> Edit:
+    """An edit in S of channels by their names, with _ for the full stop and __ for the colon."""
+    step = torch.zeros(1, GENERATOR.layout.size, dtype=torch.float64)
+    for name, change in changes.items():
+        place = name.removeprefix("at").replace("__", ":").replace("_", ".")
+        step[0, GENERATOR.layout.column(place)] = change
+    return Edit("test", PROMPT, style_step=step)
+
+
+def test_the_channels_that_moved_most_come_first() -> None:
+    one = moving(at4_conv__2=0.5, at8_rgb__1=-2.0)
+    found = moved_channels(GENERATOR, w_plus(1), one, strength=-3)
+    assert [str(each) for each in found] == ["8.rgb:1", "4.conv:2"]  # and none that stayed
+    assert [each.change for each in found] == pytest.approx([6.0, -1.5])
+    assert [each.deviations for each in found] == [None, None]
+    (first,) = moved_channels(GENERATOR, w_plus(1), one, strength=-3, count=1)
+    assert first == MovedChannel("8.rgb", 1, pytest.approx(6.0))
+    assert moved_channels(GENERATOR, w_plus(1), one, strength=0) == []
+
+
+def test_deviations_decide_where_they_are_known() -> None:
+    one = moving(at4_conv__2=0.5, at8_rgb__1=-2.0)
+    std = torch.ones(GENERATOR.layout.size)
+    std[GENERATOR.layout.column("8.rgb:1")] = 10
+    found = moved_channels(GENERATOR, w_plus(1), one, std=std)
+    assert [str(each) for each in found] == ["4.conv:2", "8.rgb:1"]
+    assert [each.deviations for each in found] == pytest.approx([0.5, -0.2])
+    assert [each.change for each in found] == pytest.approx([0.5, -2.0])
+    with pytest.raises(ArgumentError, match="expected a std of"):
+        moved_channels(GENERATOR, w_plus(1), one, std=std[1:])
+
+
+@given(kinds, st.integers(0, 100))
+@settings(max_examples=10, deadline=None)
+def test_edits_of_any_kind_are_listed(kind: str, seed: int) -> None:
+    stack = [(edit(kind, seed), 0.5), (edit("both", seed + 1), -1.0)]
+    found = moved_channels(GENERATOR, w_plus(1), stack, strength=2, count=1000)
+    expected = literal(w_plus(1), [(each, 2 * own) for each, own in stack])
+    change = torch.zeros(GENERATOR.layout.size, dtype=torch.float64)
+    for each in found:
+        change[GENERATOR.layout.column(str(each))] = each.change
+    torch.testing.assert_close(change, (expected - GENERATOR.affine(w_plus(1)))[0], **CLOSE)
+    sizes = [abs(each.change) for each in found]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_channels_are_those_of_one_picture() -> None:
+    with pytest.raises(ArgumentError, match="one picture, got w_plus of 2"):
+        moved_channels(GENERATOR, w_plus(2), edit("both", 1))

@@ -12,19 +12,40 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
 from styleclip.errors import ArgumentError, CheckpointWarning
 
 if TYPE_CHECKING:
     import torch
+    from rich.progress import Progress
 
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 
 
+_about: ContextVar[str] = ContextVar("about", default="")  # the file of many that is at hand
+
+
 def complain(sentence: str, kind: str = "error") -> None:
     """One line on stderr, whatever line breaks the sentence had."""
+    sentence = about(_about.get(), sentence)
     print(f"styleclip: {kind}: {' '.join(sentence.split())}", file=sys.stderr)
+
+
+def about(name: str, sentence: str) -> str:
+    """The sentence, with the file that it is about in front unless it names it."""
+    return sentence if name in sentence else f"{name}: {sentence}"
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """What is complained about meanwhile is about this file, one of many."""
+    token = _about.set(name)
+    try:
+        yield
+    finally:
+        _about.reset(token)
 
 
 @contextmanager
@@ -55,23 +76,7 @@ def answer(result: Mapping[str, Any], lines: list[str], as_json: bool) -> None:
 @contextmanager
 def progress() -> Iterator[Callable[[str], OnStep]]:
     """Yields ``bar(name) -> on_step``; bars are on stderr, and only where someone watches."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-    )  # fmt: skip
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as display:
+    with _display() as display:
 
         def bar(name: str) -> OnStep:
             task = display.add_task(name, total=None, figures="")
@@ -83,6 +88,43 @@ def progress() -> Iterator[Callable[[str], OnStep]]:
             return on_step
 
         yield bar
+
+
+@contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """One bar for many things: yields ``tell(done, what is at hand)``."""
+    with _display() as display:
+        task = display.add_task(title, total=total, figures="")
+
+        def tell(done: int, text: str) -> None:
+            display.update(task, completed=done, figures=text)
+
+        yield tell
+
+
+def _display() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.table import Column
+
+    # what is at hand gets the room that is left, however long it is
+    rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}", markup=False, table_column=rest),
+    )  # fmt: skip
+    console = Console(stderr=True)
+    return Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, expand=True,
+        speed_estimate_period=600,
+    )  # fmt: skip
 
 
 class Stopwatch:

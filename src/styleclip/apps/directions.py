@@ -28,13 +28,8 @@ from styleclip.apps.options import (
     open_studio,
 )
 from styleclip.apps.outputs import check_edit_file
-from styleclip.apps.pipeline import (
-    Request,
-    find_start,
-    measure_map,
-    read_picture,
-    split_words,
-)
+from styleclip.apps.pipeline import measure_map
+from styleclip.apps.starts import Request, find_start, read_picture, split_words
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -325,7 +320,7 @@ def top(
             lines.insert(0, f"{'channel':>14}  {'R':>7}  effect")
     else:
         assert channel is not None
-        columns = [column_of(studio, channel)]
+        columns = [studio.generator.layout.column(channel)]
         rows = words_of(studio, relevance, columns[0])[:count]
         lines = [f"{row['R']:+.4f}  {row['text']}" for row in rows]
     result: dict[str, Any] = {"rows": rows}
@@ -411,24 +406,8 @@ def numbers(text: str, option: str) -> list[float]:
 
 def channel_name(studio: Studio, column: int) -> str:
     """Column of the style -> "layer:channel"."""
-    first = 0
-    for layer in studio.generator.layout:
-        if column < first + layer.channels:
-            return f"{layer.name}:{column - first}"
-        first += layer.channels
-    raise ArgumentError(f"the style has {first} columns, got {column}")
-
-
-def column_of(studio: Studio, name: str) -> int:
-    """ "layer:channel" -> column of the style. Raises ``ArgumentError``."""
-    first = 0
-    layer_name, _, number = name.partition(":")
-    for layer in studio.generator.layout:
-        if layer.name == layer_name and number.isdecimal() and int(number) < layer.channels:
-            return first + int(number)
-        first += layer.channels
-    layers = ", ".join(f"{la.name}:0-{la.channels - 1}" for la in studio.generator.layout)
-    raise ArgumentError(f"there is no channel {name!r}: this generator has {layers}")
+    layer, channel = studio.generator.layout.channel(column)
+    return f"{layer.name}:{channel}"
 
 
 def words_of(studio: Studio, relevance: Relevance, column: int) -> list[dict[str, Any]]:

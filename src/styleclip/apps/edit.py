@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 
 from styleclip.apps.console import Stopwatch
 from styleclip.apps.directions import OWN, BankFile, check_names, ways_of
+from styleclip.apps.many import edit_many, edits_settings, how_settings, plan_many
 from styleclip.apps.options import (
     AutoStrength,
     Blend,
@@ -17,11 +19,13 @@ from styleclip.apps.options import (
     Face,
     Force,
     Gif,
+    Heat,
     IdentityBy,
     IdentityFloor,
     Json,
     Landmarks,
     ModelName,
+    Mp4,
     NoRecipe,
     OutOrFolder,
     Photo,
@@ -43,15 +47,10 @@ from styleclip.apps.options import (
     strength_config,
     with_tuning,
 )
+from styleclip.apps.outputs import Extras
 from styleclip.apps.photos import photo_wish
-from styleclip.apps.pipeline import (
-    Request,
-    carry_out,
-    edit_with,
-    plan,
-    read_picture,
-    split_words,
-)
+from styleclip.apps.pipeline import carry_out, edits_by, edits_of_files, plan
+from styleclip.apps.starts import Request, is_many, read_picture, split_words
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -76,9 +75,9 @@ def edit(
         typer.Argument(
             metavar="[IMAGE] PROMPT [PROMPT ...]",
             show_default=False,
-            help="A picture file (none with --seed), and sentences such as "
-            "'a face -> a face with red hair', or only what the picture should show. "
-            "Each is an edit of its own.",
+            help="A picture file (none with --seed), or a folder of pictures, or a .txt file with "
+            "the path of one in each line; and sentences such as 'a face -> a face with red hair', "
+            "or only what the picture should show. Each is an edit of its own.",
         ),
     ] = None,
     strength: Strength = None,
@@ -141,6 +140,8 @@ def edit(
     tuning: TuningFile = None,
     strip: StripFlag = False,
     gif: Gif = False,
+    mp4: Mp4 = False,
+    heat: Heat = False,
     save_edit: SaveEdit = None,
     model: ModelName = "portraits",
     device: Device = "auto",
@@ -148,14 +149,15 @@ def edit(
     no_recipe: NoRecipe = False,
     as_json: Json = False,
 ) -> None:
-    """Edit a picture with a sentence, or with several, one picture each."""
+    """Edit a picture with a sentence, or with several, one picture each; or many pictures."""
     from styleclip.editing.strength import fits_by_itself
 
     # everything that can be wrong is found before the work starts
     watch = Stopwatch()
     file, texts = split_words(words or [], seed, EDIT_USAGE)
+    picture = None if is_many(file) else read_picture(file)
     request = Request(
-        file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
+        file, picture, seed, truncation, refine, reinvert, strength, stack, no_recipe,
         as_json, photo_wish(photo, landmarks, face, blend), tune, save_tuning,
     )  # fmt: skip
     stay = names_of(preserve)
@@ -188,8 +190,15 @@ def edit(
         how = replace(how, config=_config(preset, space, steps))
     fit = strength_config(auto_strength, identity_floor, fits_by_itself(how.config))
     prompts = [studio.prompt(text) for text in texts]
-    outputs = plan(request, prompts, out, force, strip, gif, save_edit)
-    edit_with(studio, request, prompts, replace(how, fit=fit), outputs, watch)
+    extras = Extras(strip, gif, mp4, heat, save_edit)
+    how = replace(how, fit=fit)
+    wanted = partial(edits_by, studio, prompts, how, watch)
+    if is_many(file):
+        series = plan_many(request, prompts, out, force, extras, tuning)
+        edit_many(studio, request, series, how_settings(studio, how), wanted, watch)
+    else:
+        outputs = plan(request, prompts, out, force, extras)
+        carry_out(studio, request, wanted(), outputs, watch)
 
 
 def apply(
@@ -198,7 +207,8 @@ def apply(
         typer.Argument(
             metavar="[IMAGE] EDIT [EDIT ...]",
             show_default=False,
-            help="A picture file (none with --seed), and files that 'edit --save-edit' wrote.",
+            help="A picture file (none with --seed), or many as for 'edit'; and files that "
+            "'edit --save-edit' wrote.",
         ),
     ] = None,
     strength: Strength = None,
@@ -217,21 +227,24 @@ def apply(
     tuning: TuningFile = None,
     strip: StripFlag = False,
     gif: Gif = False,
+    mp4: Mp4 = False,
+    heat: Heat = False,
     model: ModelName = "portraits",
     device: Device = "auto",
     force: Force = False,
     no_recipe: NoRecipe = False,
     as_json: Json = False,
 ) -> None:
-    """Apply a saved edit to a picture, the one it was found on or another.
+    """Apply a saved edit to a picture, the one it was found on or another; or to many.
 
     An optimisation finds its step on one picture. On another the same step is taken: mostly it
     shows the same change, weaker or stronger, but nobody looked; try --strength, or edit anew.
     """
     watch = Stopwatch()
     file, files = split_words(words or [], seed, APPLY_USAGE)
+    picture = None if is_many(file) else read_picture(file)
     request = Request(
-        file, read_picture(file), seed, truncation, refine, reinvert, strength, stack, no_recipe,
+        file, picture, seed, truncation, refine, reinvert, strength, stack, no_recipe,
         as_json, photo_wish(photo, landmarks, face, blend), tune, save_tuning,
     )  # fmt: skip
     studio = open_studio(model, device)
@@ -239,12 +252,14 @@ def apply(
     request = request.opened(studio)
     edits = [studio.load_edit(file) for file in files]
     prompts = [each.prompt for each in edits]
-    outputs = plan(request, prompts, out, force, strip, gif)
-    studio.generator  # noqa: B018  # loads it
-    watch.lap("load")
-    carry_out(
-        studio, request, prompts, lambda _, i, *__: edits[i], outputs, watch, found_here=False
-    )
+    extras = Extras(strip, gif, mp4, heat)
+    wanted = partial(edits_of_files, studio, edits, watch)
+    if is_many(file):
+        series = plan_many(request, prompts, out, force, extras, tuning)
+        edit_many(studio, request, series, edits_settings(edits), wanted, watch)
+    else:
+        outputs = plan(request, prompts, out, force, extras)
+        carry_out(studio, request, wanted(), outputs, watch)
 
 
 def _how(

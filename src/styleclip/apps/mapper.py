@@ -17,10 +17,12 @@ from styleclip.apps.options import (
     Device,
     Force,
     Gif,
+    Heat,
     IdentityBy,
     IdentityFloor,
     Json,
     ModelName,
+    Mp4,
     NoRecipe,
     OutOrFolder,
     Refine,
@@ -35,16 +37,9 @@ from styleclip.apps.options import (
     open_studio,
     strength_config,
 )
-from styleclip.apps.outputs import check_edit_file, make_folder
-from styleclip.apps.pipeline import (
-    PICTURES,
-    Request,
-    edit_with,
-    measure_map,
-    plan,
-    read_picture,
-    split_words,
-)
+from styleclip.apps.outputs import Extras, check_edit_file, make_folder
+from styleclip.apps.pipeline import edit_with, measure_map, plan
+from styleclip.apps.starts import PICTURES, Request, read_picture, split_words
 from styleclip.errors import ArgumentError, MissingExtraError
 from styleclip.evaluation.prompts import read_prompt_list
 
@@ -250,6 +245,8 @@ def apply_mapper(
     reinvert: Reinvert = False,
     strip: StripFlag = False,
     gif: Gif = False,
+    mp4: Mp4 = False,
+    heat: Heat = False,
     save_edit: SaveEdit = None,
     model: ModelName = "portraits",
     device: Device = "auto",
@@ -270,7 +267,8 @@ def apply_mapper(
     studio = open_studio(model, device, identity)
     mapper = studio.load_mapper(mapper_file)
     prompts = [studio.prompt(text) for text in texts] or [mapper.own_prompt]
-    outputs = plan(request, prompts, out, force, strip, gif, save_edit)
+    extras = Extras(strip, gif, mp4, heat, save_edit)
+    outputs = plan(request, prompts, out, force, extras)
     edit_with(studio, request, prompts, How(mapper, fit=fit), outputs, watch)
 
 

@@ -25,8 +25,8 @@ Out = Annotated[
 OutOrFolder = Annotated[
     Path | None,
     typer.Option(
-        help="The PNG to write, or with several edits the folder for them (made if it is missing); "
-        "named after the input if absent."
+        help="The PNG to write, or with several edits or pictures the folder for them (made if it "
+        "is missing); named after the input if absent."
     ),
 ]
 ModelName = Annotated[
@@ -99,6 +99,13 @@ StripFlag = Annotated[
 Gif = Annotated[
     bool, typer.Option("--gif", help="Also write the sweep from no strength to this one.")
 ]
+Mp4 = Annotated[
+    bool, typer.Option("--mp4", help="Also write that sweep as a film (extra 'video').")
+]
+Heat = Annotated[
+    bool,
+    typer.Option("--heat", help="Also write where each picture changed, as colours over it."),
+]
 SaveEdit = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Also write the edit, a .safetensors file for 'apply'."),
@@ -114,10 +121,10 @@ Photo = Annotated[
 Landmarks = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE|auto",
-        help="Where the faces are (means --photo): a JSON file of points, or the model file "
-        "face_landmarker.task of mediapipe, which finds them; auto takes the one named in "
-        "STYLECLIP_FACE_LANDMARKER.",
+        metavar="FILE|FOLDER|auto",
+        help="Where the faces are (means --photo): a JSON file of points, a folder of such files "
+        "named as the pictures are, or the model file face_landmarker.task of mediapipe, which "
+        "finds them; auto takes the one named in STYLECLIP_FACE_LANDMARKER.",
     ),
 ]
 Face = Annotated[

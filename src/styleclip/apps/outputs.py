@@ -25,19 +25,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What is written beside the pictures: strengths side by side, sweeps, heat maps, the edit."""
+
+    strip: bool = False
+    gif: bool = False
+    mp4: bool = False
+    heat: bool = False
+    edit: Path | None = None
+
+
+@dataclass(frozen=True)
 class Outputs:
-    """The files to write; ``gifs`` and ``edits`` are as many as ``pictures``, or none."""
+    """The files to write; of gifs, films and heat maps as many as of ``pictures``, or none."""
 
     pictures: list[Path]
     strip: Path | None = None
     gifs: list[Path] = field(default_factory=list)
+    films: list[Path] = field(default_factory=list)
+    heats: list[Path] = field(default_factory=list)
     edit: Path | None = None
     force: bool = False
 
     def __iter__(self) -> Iterator[Path]:
-        yield from self.pictures
-        yield from self.gifs
+        yield from (*self.pictures, *self.gifs, *self.films, *self.heats)
         yield from (path for path in (self.edit, self.strip) if path is not None)
+
+    def of_picture(self, picture: int) -> dict[str, Path]:
+        """The files of one picture by what they are, for --json."""
+        kinds = {"out": self.pictures, "gif": self.gifs, "mp4": self.films, "heat": self.heats}
+        found = {kind: paths[picture] for kind, paths in kinds.items() if paths}
+        return found if self.edit is None else {**found, "saved": self.edit}
 
 
 def plan_outputs(
@@ -45,15 +63,18 @@ def plan_outputs(
     captions: Sequence[str],
     out: Path | None,
     force: bool,
-    strip: bool = False,
-    gif: bool = False,
-    edit: Path | None = None,
+    extras: Extras = Extras(),
 ) -> Outputs:
     """Files for pictures of ``name`` with these captions; raises if one cannot be written."""
+    if extras.mp4:
+        from styleclip.apps.films import check_extra
+
+        check_extra()
     if len(captions) == 1:
         (caption,) = captions
-        pictures = [out or Path(f"{name}-{slug(caption)}.png")]
-        strip_path = pictures[0].with_name(f"{pictures[0].stem}-strip.png")
+        picture = out or Path(f"{name}-{slug(caption)}.png")
+        strip = picture.with_name(f"{picture.stem}-strip.png")
+        outputs = _outputs([picture], strip, extras, force)
     else:
         folder = out or Path()
         if folder.suffix.lower() == ".png":
@@ -61,13 +82,32 @@ def plan_outputs(
                 f"several prompts make several pictures, so --out names a folder; got {folder}: "
                 "leave .png out, or add --stack to make one picture of them"
             )
-        strip_path = folder / f"{name}-strip.png"
-        stems = _distinct([f"{name}-{slug(each)}" for each in captions], {strip_path.stem})
-        pictures = [folder / f"{stem}.png" for stem in stems]
-    gifs = [path.with_suffix(".gif") for path in pictures] if gif else []
-    outputs = Outputs(pictures, strip_path if strip else None, gifs, edit, force)
+        outputs = outputs_in(folder, name, captions, force, extras)
     check_outputs(outputs, may_make_folder=len(captions) > 1)
     return outputs
+
+
+def outputs_in(
+    folder: Path, name: str, captions: Sequence[str], force: bool, extras: Extras
+) -> Outputs:
+    """The files in a folder for pictures of ``name`` with these captions; not checked."""
+    strip = folder / f"{name}-strip.png"
+    stems = _distinct([f"{name}-{slug(each)}" for each in captions], {strip.stem})
+    return _outputs([folder / f"{stem}.png" for stem in stems], strip, extras, force)
+
+
+def _outputs(pictures: list[Path], strip: Path, extras: Extras, force: bool) -> Outputs:
+    taken = {strip.stem, *(path.stem for path in pictures)}
+    heats = _distinct([f"{path.stem}-heat" for path in pictures], taken)
+    return Outputs(
+        pictures,
+        strip if extras.strip else None,
+        [path.with_suffix(".gif") for path in pictures] if extras.gif else [],
+        [path.with_suffix(".mp4") for path in pictures] if extras.mp4 else [],
+        [pictures[0].with_name(f"{stem}.png") for stem in heats] if extras.heat else [],
+        extras.edit,
+        force,
+    )
 
 
 def check_outputs(outputs: Outputs, may_make_folder: bool = False) -> None:
@@ -76,14 +116,11 @@ def check_outputs(outputs: Outputs, may_make_folder: bool = False) -> None:
 
     folder = outputs.pictures[0].parent
     if may_make_folder and not folder.is_dir():
-        _check_folder(folder)
+        check_folder(folder)
         return
+    suffixes = dict.fromkeys(outputs.gifs, ".gif") | dict.fromkeys(outputs.films, ".mp4")
     for path in outputs:
-        suffix = ".png"
-        if path in outputs.gifs:
-            suffix = ".gif"
-        elif path == outputs.edit:
-            suffix = ".safetensors"
+        suffix = ".safetensors" if path == outputs.edit else suffixes.get(path, ".png")
         images.check_output(path, outputs.force, suffix)
 
 
@@ -104,10 +141,12 @@ def save_picture(
     force: bool = False,
     found_here: bool = True,
     corners: Sequence[tuple[float, float]] | None = None,
+    run: str = "",
 ) -> None:
     """One picture with its recipe, unless that is not wanted.
 
-    ``corners``: the recipe makes a square of the picture, a photo, and it lies there.
+    ``corners``: the recipe makes a square of the picture, a photo, and it lies there. ``run``:
+    which of many it is of.
     """
     from styleclip import images
 
@@ -115,7 +154,7 @@ def save_picture(
     if not no_recipe:
         made = replace(studio.recipe(source, edits, found_here), corners=corners)
         recipe = made.to_json()
-    images.save_image(path, image, recipe, overwrite=force)
+    images.save_image(path, image, recipe, overwrite=force, run=run)
 
 
 def make_folder(folder: Path) -> None:
@@ -139,8 +178,8 @@ def _distinct(names: Sequence[str], taken: set[str]) -> list[str]:
     return found
 
 
-def _check_folder(folder: Path) -> None:
-    """Whether the nearest folder above that exists takes a new one."""
+def check_folder(folder: Path) -> None:
+    """Raise ``ArgumentError`` unless it takes files, or the nearest above that exists takes it."""
     above = folder
     try:
         while not above.exists():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +43,12 @@ class PhotoWish:
     face: str | None
     blend: bool
 
+    def of(self, file: Path) -> PhotoWish:
+        """With the file of landmarks that is named as ``file`` is, if a folder of them is given."""
+        if self.landmarks is None or not Path(self.landmarks).is_dir():
+            return self
+        return replace(self, landmarks=str(Path(self.landmarks) / f"{file.stem}.json"))
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -73,6 +79,8 @@ def photo_wish(
     photo: bool, landmarks: str | None, face: str | None, blend: bool
 ) -> PhotoWish | None:
     """The options of a photograph; None if the picture is none."""
+    if photo and landmarks is not None:
+        raise ArgumentError("--landmarks says that it is a photograph: leave --photo out")
     if photo or landmarks is not None:
         return PhotoWish(landmarks, face, blend)
     if face is not None:
@@ -84,19 +92,9 @@ def photo_wish(
 
 def open_photo(studio: Studio, picture: Image.Image, wish: PhotoWish) -> Photo:
     """The chosen faces, or the centre, as the model takes them. Raises ``LandmarksError``."""
-    if wish.landmarks is None and studio.template is None:
-        if wish.face is not None:
-            raise ArgumentError(
-                f"the model {studio.model.name!r} is of no faces, so there is none to choose: "
-                "leave --face out"
-            )
-        return Photo(picture, [studio.align(picture)], [], 0, wish.blend)
-    template = studio.template
+    template = check_wish(studio, wish)
     if template is None:
-        raise ArgumentError(
-            f"the model {studio.model.name!r} states no alignment of faces in its model.json: "
-            "leave --landmarks out, and the centre of the photo is taken"
-        )
+        return Photo(picture, [studio.align(picture)], [], 0, wish.blend)
     faces = found_faces(picture, wish.landmarks)
     numbers = chosen_faces(faces, wish.face, template)
     if len(numbers) > 1 and not wish.blend:
@@ -107,19 +105,42 @@ def open_photo(studio: Studio, picture: Image.Image, wish: PhotoWish) -> Photo:
     return Photo(picture, squares, numbers, len(faces), wish.blend)
 
 
-def found_faces(picture: Image.Image, landmarks: str | None) -> list[points.Landmarks]:
-    """The faces of a picture, from left to right. Raises ``LandmarksError`` if there is none."""
-    import numpy as np
+def check_wish(studio: Studio, wish: PhotoWish) -> Template | None:
+    """How the model's faces lie, None if its squares are centres. Raises for what it has not."""
+    template = studio.template
+    if template is None and wish.landmarks is not None:
+        raise ArgumentError(
+            f"the model {studio.model.name!r} states no alignment of faces in its model.json: "
+            "leave --landmarks out, and the centre of the photo is taken"
+        )
+    if template is None and wish.face is not None:
+        raise ArgumentError(
+            f"the model {studio.model.name!r} is of no faces, so there is none to choose: "
+            "leave --face out"
+        )
+    if template is not None:
+        where(wish.landmarks)
+    return template
 
-    from styleclip.faces.landmarks import MediapipeFinder, read_landmarks
 
+def where(landmarks: str | None) -> Path:
+    """The file that tells where faces are. Raises ``LandmarksError`` if none is named."""
     if landmarks in (None, "auto"):
         landmarks = os.environ.get(FINDER)
         if not landmarks:
             raise LandmarksError(
                 f"where the face is, is not known: {WHERE} (or name that file in {FINDER})"
             )
-    path = Path(str(landmarks))
+    return Path(str(landmarks))
+
+
+def found_faces(picture: Image.Image, landmarks: str | None) -> list[points.Landmarks]:
+    """The faces of a picture, from left to right. Raises ``LandmarksError`` if there is none."""
+    import numpy as np
+
+    from styleclip.faces.landmarks import MediapipeFinder, read_landmarks
+
+    path = where(landmarks)
     if path.suffix == ".task":
         faces = MediapipeFinder(path).find(np.asarray(picture))
         nothing = "no face was found in the picture: give --landmarks FILE with its points"

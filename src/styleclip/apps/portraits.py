@@ -86,7 +86,8 @@ def render(
             on_step(done, count, {})
             if landmarks is not None:
                 faces = {"faces": [landmarks_of(portrait, size).to_json()]}
-                images.save_text(landmarks, json.dumps(faces, indent=1) + "\n", overwrite=force)
+                content = (json.dumps(faces, indent=1) + "\n").encode("utf-8")
+                images.save_bytes(landmarks, content, overwrite=force)
                 truths[-1]["landmarks"] = str(landmarks)
                 lines.append(f"wrote {landmarks}")
     answer({"portraits": truths}, lines, as_json)

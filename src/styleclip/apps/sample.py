@@ -78,7 +78,7 @@ def invert(
     """
     watch = Stopwatch()
     from styleclip import images
-    from styleclip.apps.pipeline import invert_square
+    from styleclip.apps.starts import invert_square
 
     path = out or Path(f"{image.stem}-inverted.png")
     strip_path = path.with_name(f"{path.stem}-strip.png") if strip else None

@@ -1,6 +1,7 @@
 """``styleclip show FILE [--replay]``: how a picture was made, and the same picture made again.
 
-The recipe is in the PNG; a replay needs the generator that made it and compares pixel by pixel.
+The recipe is in the PNG; a replay needs the generator that made it and compares pixel by pixel, and
+so does the list of the channels that its edits move.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from styleclip.apps.console import answer, pick_device
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from styleclip.editing.edit import MovedChannel
     from styleclip.recipe import Recipe
+    from styleclip.studio import Studio
 
 
 def show(
@@ -26,12 +29,19 @@ def show(
     out: Annotated[
         Path | None, typer.Option(help="With --replay: the PNG to write the new picture to.")
     ] = None,
+    channels: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1000, metavar="N", help="Also list the N channels that its edits move most."
+        ),
+    ] = None,
     model: Annotated[
-        str | None, typer.Option(help="With --replay: the model, if it is not a built-in one.")
+        str | None,
+        typer.Option(help="With --replay or --channels: the model, if it is not a built-in one."),
     ] = None,
     tuning: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With --replay: the tuning of a tuned picture."),
+        typer.Option(metavar="FILE", help="With them: the tuning of a tuned picture."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
@@ -42,7 +52,6 @@ def show(
     """Print how a picture was made; make it again with --replay."""
     from styleclip import images
     from styleclip.recipe import ALIKE, Recipe
-    from styleclip.studio import Studio
 
     if out is not None and not replay:
         raise ArgumentError("--out is what --replay writes: add --replay")
@@ -53,10 +62,12 @@ def show(
     result: dict[str, Any] = {"file": str(file), "recipe": values}
     lines = _described(recipe)
     difference: int | None = 0
+    if channels is not None:
+        moved = _moved(_studio_of(recipe, model, tuning, device), recipe, channels)
+        result["channels"] = [vars(each) for each in moved]
+        lines += [_moved_line(each) for each in moved]
     if replay:
-        studio = Studio.load(_model_of(recipe.model, model), pick_device(device))
-        if tuning is not None:
-            studio = studio.tuned(studio.load_tuning(tuning))
+        studio = _studio_of(recipe, model, tuning, device)
         again = images.to_picture(studio.replay(recipe))
         if recipe.corners is None:
             difference = images.largest_difference(images.open_picture(file), again)
@@ -72,6 +83,28 @@ def show(
     answer(result, lines, as_json)
     if difference is None or difference > ALIKE:
         raise typer.Exit(1)
+
+
+def _studio_of(recipe: Recipe, model: str | None, tuning: Path | None, device: str) -> Studio:
+    from styleclip.studio import Studio
+
+    studio = Studio.load(_model_of(recipe.model, model), pick_device(device))
+    return studio if tuning is None else studio.tuned(studio.load_tuning(tuning))
+
+
+def _moved(studio: Studio, recipe: Recipe, count: int) -> list[MovedChannel]:
+    from styleclip.editing.edit import moved_channels
+
+    studio.check_recipe(recipe)
+    if not recipe.edits:
+        raise ArgumentError("the picture has no edit, so no channel moved: leave --channels out")
+    w_plus, (_, std) = studio.latents(recipe.source), studio.style_statistics
+    return moved_channels(studio.generator, w_plus, recipe.edits, count=count, std=std)
+
+
+def _moved_line(channel: MovedChannel) -> str:
+    by = f"{channel.change:+.3f}, {channel.deviations:+.2f} standard deviations"
+    return f"channel   {channel!s:<14} by {by}"
 
 
 def _model_of(recorded: str, given: str | None) -> str:

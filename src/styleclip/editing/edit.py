@@ -7,10 +7,12 @@ is the edit as found, 0 changes nothing, -1 is its opposite.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from styleclip.errors import ArgumentError
@@ -37,6 +39,9 @@ def apply_edits(
     generator: Generator, w_plus: Tensor, edits: Sequence[tuple[Edit, float]]
 ) -> Tensor:
     """A stack of (edit, strength) applied to w_plus [B,L,D] -> style [B,S]."""
+    for _, strength in edits:
+        if not math.isfinite(strength):
+            raise ArgumentError(f"a strength must be a finite number, got {strength}")
     moved = w_plus
     for edit, strength in edits:
         if edit.w_plus_step is not None and strength != 0:
@@ -46,6 +51,55 @@ def apply_edits(
         if edit.style_step is not None and strength != 0:
             style = style + strength * _fitting(edit.style_step, style)
     return style
+
+
+@dataclass(frozen=True)
+class MovedChannel:
+    """One style channel that an edit moves, and how far.
+
+    ``change`` in units of the style, with its sign; ``deviations``, the same in standard deviations
+    of the channel over random pictures, None if those are not known.
+    """
+
+    layer: str
+    channel: int
+    change: float
+    deviations: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.layer}:{self.channel}"
+
+
+def moved_channels(
+    generator: Generator,
+    w_plus: Tensor,
+    edits: Edit | Sequence[tuple[Edit, float]],
+    strength: float = 1.0,
+    count: int = 8,
+    std: Tensor | None = None,
+) -> list[MovedChannel]:
+    """The ``count`` channels of ``w_plus`` [1,L,D] that an edit, or a stack of them, moves most.
+
+    Largest first: by deviations with ``std`` [S] (of ``Studio.style_statistics``), by style units
+    without. Channels that stay are never listed, so there may be fewer, or none. An edit of any
+    method: steps in W+ move what the affine layers make of them.
+    """
+    if len(w_plus) != 1:
+        raise ArgumentError(f"channels are listed for one picture, got w_plus of {len(w_plus)}")
+    stack = [(edits, 1.0)] if isinstance(edits, Edit) else list(edits)
+    with torch.no_grad():
+        after = apply_edits(generator, w_plus, [(each, strength * own) for each, own in stack])
+        change = (after - generator.affine(w_plus))[0].double().cpu()  # [S]
+    if std is not None and std.shape != change.shape:
+        raise ArgumentError(f"expected a std of {len(change)} columns, got {list(std.shape)}")
+    size = change if std is None else change / std.double().cpu().clamp(min=1e-8)
+    columns = size.abs().argsort(descending=True, stable=True)[:count].tolist()
+    found = []
+    for column in columns:
+        layer, channel = generator.layout.channel(column)
+        deviations = None if std is None else float(size[column])
+        found.append(MovedChannel(layer.name, channel, float(change[column]), deviations))
+    return [each for each in found if each.change != 0]
 
 
 def _fitting(step: Tensor, latents: Tensor) -> Tensor:

@@ -117,11 +117,11 @@ def _masks(before: Tensor, after: Tensor, config: BlendConfig) -> tuple[Tensor, 
     size = before.shape[-1]
     small = min(size, MASK_SIZE)
     a, b = (F.interpolate(each[None], (small, small), mode="area") for each in (before, after))
-    change = _blurred((b - a).abs().amax(dim=1, keepdim=True), config.spread * small)
+    change = images.blurred((b - a).abs().amax(dim=1, keepdim=True), config.spread * small)
     shown = _step(change, config.silent, config.heard)
     alike = likeness(a, b, config.window * small)
     redrawn = 1 - _step(alike, config.redrawn, config.recoloured)
-    redrawn = _blurred(redrawn, config.spread * small)
+    redrawn = images.blurred(redrawn, config.spread * small)
     masks = torch.cat([shown, redrawn], dim=1)  # [1,2,small,small]
     masks = F.interpolate(masks, (size, size), mode="bilinear", align_corners=False)
     return masks[0, :1], masks[0, 1:]
@@ -133,10 +133,14 @@ def likeness(a: Tensor, b: Tensor, deviation: float) -> Tensor:
     The structure term of SSIM (Wang et al. 2004): covariance over deviations, in a Gaussian window
     of ``deviation`` pixels, over all channels.
     """
-    mean_a, mean_b = _blurred(a, deviation), _blurred(b, deviation)
-    covariance = (_blurred(a * b, deviation) - mean_a * mean_b).sum(dim=1, keepdim=True)
-    variance_a = (_blurred(a * a, deviation) - mean_a**2).sum(dim=1, keepdim=True).clamp(min=0)
-    variance_b = (_blurred(b * b, deviation) - mean_b**2).sum(dim=1, keepdim=True).clamp(min=0)
+    mean_a, mean_b = images.blurred(a, deviation), images.blurred(b, deviation)
+    covariance = (images.blurred(a * b, deviation) - mean_a * mean_b).sum(dim=1, keepdim=True)
+    variance_a = (
+        (images.blurred(a * a, deviation) - mean_a**2).sum(dim=1, keepdim=True).clamp(min=0)
+    )
+    variance_b = (
+        (images.blurred(b * b, deviation) - mean_b**2).sum(dim=1, keepdim=True).clamp(min=0)
+    )
     return (covariance + FLAT) / ((variance_a * variance_b).sqrt() + FLAT)
 
 
@@ -153,17 +157,6 @@ def _border(size: int, rim: float, feather: float) -> Tensor:
     at = (torch.arange(size) + 0.5) / size
     edge = _step(torch.minimum(at, 1 - at), rim, rim + feather)
     return edge[:, None] * edge[None, :]
-
-
-def _blurred(values: Tensor, deviation: float) -> Tensor:
-    """A Gaussian over the last two of [1,C,H,W], the border mirrored."""
-    reach = min(max(1, round(3 * deviation)), values.shape[-1] - 1)
-    at = torch.arange(-reach, reach + 1, dtype=values.dtype)
-    kernel = torch.exp(-(at**2) / (2 * max(deviation, 0.3) ** 2))
-    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
-    planes = F.pad(values.transpose(0, 1), (reach,) * 4, mode="reflect")
-    planes = F.conv2d(F.conv2d(planes, kernel), kernel.transpose(2, 3))
-    return planes.transpose(0, 1)
 
 
 def _step(values: Tensor, low: float, high: float) -> Tensor:

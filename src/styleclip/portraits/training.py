@@ -181,14 +181,25 @@ class Run:
 
 
 @contextmanager
-def finish_the_step() -> Iterator[threading.Event]:
-    """Ctrl-C and a polite kill set the event instead of breaking a step in the middle."""
+def finish_the_step(told: str = "") -> Iterator[threading.Event]:
+    """Ctrl-C and a polite kill set the event instead of breaking a step in the middle.
+
+    A second one breaks it. ``told``: a line for stderr at the first.
+    """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # signals are not ours there
         return
+
+    def stop(*_: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+        if told:
+            os.write(2, f"{told}\n".encode())  # print is not allowed to be interrupted by itself
+
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(each, lambda *_: stopped.set()) for each in signals]
+    before = [signal.signal(each, stop) for each in signals]
     try:
         yield stopped
     finally:

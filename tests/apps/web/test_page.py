@@ -179,15 +179,17 @@ def test_a_saved_picture_brings_everything_back(visit: Any, tmp_path: Path) -> N
         assert other.page.input_value(strength) == visitor.page.input_value(strength)
 
 
-def test_gif_and_latent_are_files_of_what_is_shown(visit: Any, tmp_path: Path) -> None:
+def test_films_and_latent_are_files_of_what_is_shown(visit: Any, tmp_path: Path) -> None:
     visitor = visit()
-    for button, end in (("#save-gif", ".gif"), ("#save-latent", ".npy")):
+    files = (("#save-gif", ".gif"), ("#save-latent", ".npy"), ("#save-mp4", ".mp4"))
+    for button, end in files:
         with visitor.page.expect_download() as download:
             visitor.page.click(button)
         assert download.value.suggested_filename.endswith(end)
         download.value.save_as(tmp_path / f"file{end}")
     with Image.open(tmp_path / "file.gif") as film:
         assert film.n_frames == 24 and film.size == (192, 192)
+    assert (tmp_path / "file.mp4").read_bytes()[4:8] == b"ftyp"
     w_plus = np.load(tmp_path / "file.npy")
     generator = Studio.load("portraits").generator
     assert w_plus.shape == (1, generator.rows, generator.config.w_dim)
@@ -286,6 +288,20 @@ def test_the_grid_sets_the_sliders(visit: Any) -> None:
     assert cell.get_attribute("title") == "strength 4, threshold 0.05"
     visitor.after(lambda: cell.click())
     assert visitor.page.input_value("#strength-1 input[type=range]") == "4"
+
+
+def test_the_map_shows_where_it_changed(visit: Any) -> None:
+    visitor = visit()
+    visitor.page.click("#changed button")
+    visitor.page.click("#draw-map")
+    visitor.page.wait_for_selector("#map img")
+    source = visitor.page.get_attribute("#map img", "src")
+    content = base64.b64decode(source.partition(",")[2])
+    heat = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=np.float32)
+    colour = heat.max(axis=2) - heat.min(axis=2)  # what stayed is grey
+    hair = dark_hair(shown(visitor, "before"))
+    assert colour[hair].mean() > 3 * colour[:40, :40].mean()
+    assert visitor.page.locator("#map tr").count() == 10
 
 
 CONTRAST = """() => {

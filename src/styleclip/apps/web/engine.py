@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from styleclip.checkpoints import SavedMapper
-    from styleclip.editing.edit import Edit
+    from styleclip.editing.edit import Edit, MovedChannel
     from styleclip.editing.mapper_training import TrainingState
     from styleclip.prompts import PromptPair
     from styleclip.recipe import Source
@@ -36,6 +36,7 @@ Result = TypeVar("Result")
 MOST_DIRECTIONS = 1024  # that are remembered; one of the portraits takes 9 kB
 UPLOAD_PIXELS = 50_000_000  # a picture of a telephone; decoded it takes 150 MB
 STRANGE = 25.0  # of 255, root mean square: beyond it the model drew something else
+CHANNELS = 10  # that moved most, in a list
 TRAINING_LATENTS = 1000
 PREVIEW_EVERY = 10  # steps of a training
 
@@ -190,6 +191,18 @@ class Engine:
                 lambda: self.studio.edit(look.subject.w_plus, pair, config, preserve=look.keep)
             )
         return round(deviations(edit), 1) if edit.config["strengths"][0] else 0.0
+
+    def changes(self, look: Look) -> tuple[Image.Image, list[MovedChannel]]:
+        """Where the picture changed, as a map over it, and the channels that moved most."""
+        from styleclip import images
+        from styleclip.editing.edit import moved_channels
+
+        w_plus, studio = look.subject.w_plus, self.studio
+        with self.turns:
+            before, after = studio.render(w_plus), studio.render(w_plus, look.edits)
+            _, std = studio.style_statistics
+            moved = moved_channels(studio.generator, w_plus, look.edits, count=CHANNELS, std=std)
+        return images.heat_overlay(before, after), moved
 
     def notes(self, look: Look) -> list[str]:
         """What the model will not understand, in sentences; mostly none."""

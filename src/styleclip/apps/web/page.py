@@ -8,6 +8,7 @@ streams. Every handler ends in `_whole` (all controls from the look) or in the s
 from __future__ import annotations
 
 import html
+import importlib.util
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -152,6 +153,7 @@ class Page:
             with gr.Row(elem_id="tools"):
                 self.png = gr.Button("Save PNG", size="sm", variant="primary", elem_id="save-png")
                 self.gif = gr.Button("GIF", size="sm", elem_id="save-gif")
+                self.mp4 = gr.Button("MP4", size="sm", elem_id="save-mp4", visible=_has_films())
                 self.latent = gr.Button("Latent", size="sm", elem_id="save-latent")
                 self.link = gr.Button("Copy link", size="sm", elem_id="copy-link")
             self.history = _custom("thumbs.js", _static("thumbs.html"), elem_id="history")
@@ -221,6 +223,14 @@ class Page:
             self.draw_grid = gr.Button("Draw them", size="sm", elem_id="draw-grid")
             self.grid = _custom("thumbs.js", _static("thumbs.html"), elem_id="grid")
 
+        with gr.Accordion("Where it changed", open=False, elem_id="changed"):
+            gr.HTML(
+                '<p class="sc-help">The brighter, the more a place changed; and the style channels '
+                "that moved most, in standard deviations of theirs over random pictures.</p>"
+            )
+            self.draw_map = gr.Button("Show it", size="sm", elem_id="draw-map")
+            self.map = gr.HTML("", elem_id="map")
+
     # wiring
 
     def _wire(self) -> None:
@@ -251,10 +261,12 @@ class Page:
         self.add.click(self.another, session, whole, **QUICK)
         self.keep.input(self.preserve, [session, self.keep], whole, **QUICK)
         self.draw_grid.click(self.draw, session, self.grid, **{**LONG, "show_progress": "full"})
+        self.draw_map.click(self.chart, session, self.map, **QUICK)
         self.grid.pick(self.take, session, whole, **QUICK)
 
         self.png.click(self.saved("png"), session, self.saver, **QUICK)
         self.gif.click(self.saved("gif"), session, self.saver, **QUICK)
+        self.mp4.click(self.saved("mp4"), session, self.saver, **QUICK)
         self.latent.click(self.saved("latent"), session, self.saver, **QUICK)
         self.link.click(self.copied, session, self.saver, **QUICK)
 
@@ -542,6 +554,24 @@ class Page:
             session.change(look)
             return self._whole(session)
 
+    def chart(self, session: Session) -> str:
+        """A map of the changes, and bars for the channels."""
+        with told():
+            picture, moved = self.engine.changes(self.engine.found(session.look))
+        if not moved:
+            return '<p class="sc-help">Nothing changed yet: drag a strength.</p>'
+        most = max(abs(each.deviations or 0.0) for each in moved) or 1.0
+        lines = "".join(
+            f'<tr><th scope="row">{each}</th>'
+            f'<td><i style="width:{100 * abs(each.deviations or 0) / most:.0f}%"></i></td>'
+            f"<td>{each.deviations or 0:+.2f}</td></tr>"
+            for each in moved
+        )
+        return (
+            f'<div class="sc-map"><img src="{encode(picture)}" alt="where the picture changed">'
+            f"<table><caption>channel (layer:number), deviations</caption>{lines}</table></div>"
+        )
+
     def saved(self, kind: Kind) -> Callable[[Session], dict[str, Any]]:
         def save(session: Session) -> dict[str, Any]:
             with told():
@@ -656,6 +686,11 @@ class Page:
 
     def _nothing(self) -> list[Any]:
         return [gr.skip()] * len(self.whole)
+
+
+def _has_films() -> bool:
+    """Whether MP4 can be written here (extra ``video``)."""
+    return importlib.util.find_spec("av") is not None
 
 
 def _path_of(payload: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Files that somebody takes home, made in memory: PNG with its recipe, GIF, latent.
+"""Files that somebody takes home, made in memory: PNG with its recipe, GIF, MP4, latent.
 
 Look -> (name, data URI)
 """
@@ -13,9 +13,11 @@ from styleclip.apps.web.session import Look
 from styleclip.apps.web.show import data_uri
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from styleclip.apps.web.engine import Engine
 
-Kind = Literal["png", "gif", "latent"]
+Kind = Literal["png", "gif", "mp4", "latent"]
 SWEEP = 13  # pictures from no strength to all of it
 
 
@@ -27,6 +29,8 @@ def save_file(engine: Engine, look: Look, kind: Kind) -> tuple[str, str]:
         return f"{name}.png", data_uri(png(engine, look), "image/png")
     if kind == "gif":
         return f"{name}.gif", data_uri(gif(engine, look), "image/gif")
+    if kind == "mp4":
+        return f"{name}.mp4", data_uri(mp4(engine, look), "video/mp4")
     return f"{name}-w_plus.npy", data_uri(latent(look), "application/octet-stream")
 
 
@@ -41,18 +45,23 @@ def png(engine: Engine, look: Look) -> bytes:
 
 def gif(engine: Engine, look: Look) -> bytes:
     """From the unedited picture to this one and back."""
-    import tempfile
-    from pathlib import Path
+    from styleclip.images import gif_bytes
 
-    from styleclip.images import save_gif
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sweep.gif"
-        save_gif(path, frames(engine, look))
-        return path.read_bytes()
+    return gif_bytes(frames(engine, look))
 
 
-def frames(engine: Engine, look: Look) -> list:  # type: ignore[type-arg]
+def mp4(engine: Engine, look: Look) -> bytes:
+    """The same as a film. Raises ``MissingExtraError`` without PyAV."""
+    from styleclip.apps.films import check_extra, sweep, write_mp4
+    from styleclip.images import tile
+
+    check_extra()
+    content = io.BytesIO()
+    write_mp4(content, *sweep([tile(frame) for frame in frames(engine, look)]))
+    return content.getvalue()
+
+
+def frames(engine: Engine, look: Look) -> list[Image.Image]:
     """Pictures of the stack from no strength to its own."""
     levels = [i / (SWEEP - 1) for i in range(SWEEP)]
     stacks = [[(edit, level * strength) for edit, strength in look.edits] for level in levels]
