@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import importlib.util
+import math
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -50,8 +51,10 @@ FORGET = 3600  # seconds after which what somebody left behind is forgotten
 GRID = ((-3.0, 0.0, 2.0, 4.0, 6.0, 8.0), (0.0, 0.05, 0.1, 0.15))  # strengths, thresholds
 NAMES = {"direction": "Direction", "mapper": "Mapper", "optimisation": "Optimise"}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
-LIVE: dict[str, Any] = {"trigger_mode": "always_last", **QUICK}
+# Messages (gr.Error, gr.Warning) are only shown for events of the queue: NOW and LIVE raise none.
+QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", **PRIVATE}
+NOW: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
+LIVE: dict[str, Any] = {"trigger_mode": "always_last", **NOW}
 LONG: dict[str, Any] = {
     "show_progress": "hidden", "concurrency_limit": LONG_AT_ONCE, "concurrency_id": "long",
     **PRIVATE,
@@ -252,12 +255,12 @@ class Page:
         self.seed.submit(self.someone, someone, whole, **QUICK)
         self.seed.blur(self.someone, someone, whole, **QUICK)
         self.truncation.input(self.vary, someone, [self.stage, self.person], **LIVE)
-        self.truncation.release(self.settle, session, self.past, **QUICK)
+        self.truncation.release(self.settle, session, self.past, **NOW)
         self.gallery.pick(self.example, session, whole, **QUICK)
-        self.drop.upload(self.announce, session, self.stage, **QUICK).then(
+        self.drop.upload(self.announce, session, self.stage, **NOW).then(
             self.dropped, [session, self.drop], [self.drop, *whole], **LONG
         )
-        self.stage.stop(self.stop, session, None, **QUICK)
+        self.stage.stop(self.stop, session, None, **NOW)
 
         for index, row in enumerate(self.rows):
             self._wire_row(index, row)
@@ -281,14 +284,14 @@ class Page:
         for event in (row.target.submit, row.target.blur, row.neutral.submit, row.neutral.blur):
             event(self.ask, texts, whole, **QUICK)
         row.strength.input(self.slide, [session, number, row.strength], self.stage, **LIVE)
-        row.strength.release(self.settle, session, self.past, **QUICK)
+        row.strength.release(self.settle, session, self.past, **NOW)
         row.threshold.input(self.thin, [session, number, row.threshold], self.stage, **LIVE)
-        row.threshold.release(self.settle, session, self.past, **QUICK)
+        row.threshold.release(self.settle, session, self.past, **NOW)
         row.method.input(self.choose, [session, number, row.method], whole, **QUICK)
-        row.run.click(self.announce, session, self.stage, **QUICK).then(
+        row.run.click(self.announce, session, self.stage, **NOW).then(
             self.optimise, [session, number], whole, **LONG
         )
-        row.train.click(self.announce, session, self.stage, **QUICK).then(
+        row.train.click(self.announce, session, self.stage, **NOW).then(
             self.train, [session, number], whole, **LONG
         )
         row.remove.click(self.remove, [session, number], whole, **QUICK)
@@ -353,12 +356,12 @@ class Page:
 
     def vary(self, session: Session, seed: float | None, truncation: float) -> list[Any]:
         """Another variety, live."""
-        with told(), session.lock:
+        with session.lock:
             source = session.look.subject.source
             at = source.seed if source.seed is not None else int(seed or 0)
             look = session.look.with_subject(self.engine.person(at, truncation))
-            session.change(self.engine.found(look), "truncation")
-            return [self._stage(session, before=True), self._portraits(session.look)]
+            note = self._live_change(session, look, "truncation")
+            return [self._stage(session, note, before=True), self._portraits(session.look)]
 
     def dropped(self, session: Session, path: str | None) -> Iterator[list[Any]]:
         """A file, inverted before everybody's eyes; or a recipe, back on the sliders."""
@@ -417,27 +420,35 @@ class Page:
     def slide(self, session: Session, index: int, strength: float) -> Any:
         """A strength, live."""
         with session.lock:
-            look = session.look.with_row(index, strength=float(strength))
+            if index >= len(session.look.rows):  # removed a moment ago
+                return gr.skip()
+            look = session.look.with_row(index, strength=_within(strength, 20.0))
             return self._live(session, look, f"strength {index}")
 
     def thin(self, session: Session, index: int, threshold: float) -> Any:
         """A threshold, live."""
         with session.lock:
-            look = session.look.with_row(index, threshold=float(threshold))
+            if index >= len(session.look.rows):
+                return gr.skip()
+            look = session.look.with_row(index, threshold=abs(_within(threshold, 0.99)))
             return self._live(session, look, f"threshold {index}")
 
-    def _live(self, session: Session, look: Look, control: str) -> Any:
+    def _live(self, session: Session, look: Look, control: str) -> dict[str, Any]:
+        return self._stage(session, self._live_change(session, look, control))
+
+    def _live_change(self, session: Session, look: Look, control: str) -> str:
+        """A look of a drag that goes on, and what is wrong with it: nothing, mostly."""
         note = ""
         try:
             look = self.engine.found(look)
-        except StyleclipError as error:  # a threshold that leaves nothing: say it, keep sliding
+        except StyleclipError as error:  # a threshold that leaves nothing
             note = sentence(error)
         session.change(look, control)
-        return self._stage(session, note)
+        return note
 
     def settle(self, session: Session) -> list[Any]:
         """A slider was let go: its picture is there, so only the history grows."""
-        with told(), session.lock:
+        with session.lock:
             session.settle()
             return self._history(session)
 
@@ -702,6 +713,11 @@ class Page:
 
     def _nothing(self) -> list[Any]:
         return [gr.skip()] * len(self.whole)
+
+
+def _within(number: float, most: float) -> float:
+    """A slider's number, whoever sent it: finite, and not beyond ``most`` either way."""
+    return min(max(float(number), -most), most) if math.isfinite(number) else 0.0
 
 
 def _has_films() -> bool:
