@@ -7,6 +7,8 @@ from typing import Any
 
 from benchmarks.page import KNOWN
 
+PATIENCE = 120_000  # milliseconds: on a busy machine everything comes, late
+
 
 class Visitor:
     """Somebody with the page open, and what went wrong or out in their browser."""
@@ -15,6 +17,7 @@ class Visitor:
         options = {"viewport": {"width": 1440, "height": 900}, **options}
         self.context = browser.new_context(accept_downloads=True, **options)
         self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
         self.outside: list[str] = []
         self.errors: list[str] = []
         self.page.on("request", self._request)
@@ -28,9 +31,9 @@ class Visitor:
     def open(self, query: str = "") -> Visitor:
         """Wait for the picture, and for its first sentence."""
         self.page.goto(self.address + "/" + query)
-        self.page.wait_for_selector(".sc-ready", timeout=60_000)
+        self.page.wait_for_selector(".sc-ready", timeout=PATIENCE)
         if not query:
-            self.page.wait_for_function(KNOWN, timeout=120_000)
+            self.page.wait_for_function(KNOWN, timeout=PATIENCE)
         return self
 
     @property
@@ -45,7 +48,7 @@ class Visitor:
         self.page.wait_for_function(
             f"Number(document.querySelector('.sc-frame').dataset.n) > {before} "
             "&& document.querySelector('.sc-busy').hidden",
-            timeout=60_000,
+            timeout=PATIENCE,
         )
         if note is not None:
             self.page.wait_for_function(
