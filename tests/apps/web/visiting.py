@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.page import KNOWN
+from benchmarks.page import KNOWN, after
 
 PATIENCE = 120_000  # milliseconds: on a busy machine everything comes, late
 
@@ -36,20 +36,9 @@ class Visitor:
             self.page.wait_for_function(KNOWN, timeout=PATIENCE)
         return self
 
-    @property
-    def version(self) -> int:
-        """Of what the stage shows."""
-        return int(self.page.get_attribute(".sc-frame", "data-n") or -1)
-
     def after(self, act: Any, note: str | None = None) -> None:
         """Do something and wait for the picture that comes of it."""
-        before = self.version
-        act()
-        self.page.wait_for_function(
-            f"Number(document.querySelector('.sc-frame').dataset.n) > {before} "
-            "&& document.querySelector('.sc-busy').hidden",
-            timeout=PATIENCE,
-        )
+        after(self.page, act)
         if note is not None:
             self.page.wait_for_function(
                 "words => document.querySelector('.sc-note').textContent.includes(words)", arg=note
