@@ -48,7 +48,7 @@ def address(temporary: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: its event loop is in the way of everybody else's
 def browser() -> Iterator[Any]:
     with chromium() as browser:
         yield browser
