@@ -146,6 +146,8 @@ def summary(times: Sequence[float]) -> dict[str, Any]:
 def kept(figures: dict[str, Any]) -> dict[str, Any]:
     """Written to results/page.json, with the machine that gave them."""
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "system": platform.system()}
+    if hasattr(os, "getloadavg"):  # with others at work the figures are theirs
+        machine["load"] = round(os.getloadavg()[0], 1)
     result = {"command": "python benchmarks/page.py", **machine, **figures}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
