@@ -164,7 +164,8 @@ def problem_with_arguments(command: Any, arguments: list[str]) -> str | None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "docs/photographs.md", "docs/many.md"]
+    "name",
+    ["README.md", "CONTRIBUTING.md", "docs/photographs.md", "docs/many.md", "docs/page.md"],
 )
 def test_documented_commands_exist(name: str) -> None:
     commands = list(documented_commands((ROOT / name).read_text("utf-8")))

@@ -265,13 +265,18 @@ def save_gif(
 ) -> None:
     """Write ``frames`` as an endless GIF that runs there and back. Raises as ``save_image``."""
     check_output(path, overwrite, ".gif")
+    _write(Path(path), gif_bytes(frames, milliseconds), overwrite)
+
+
+def gif_bytes(frames: Sequence[Tensor | Image.Image], milliseconds: int = 80) -> bytes:
+    """``frames`` as the bytes of an endless GIF that runs there and back."""
     tiles = [tile(frame).quantize() for frame in frames]  # here, because most are shown twice
     order = there_and_back(len(tiles))
     first, *others = [tiles[each] for each, _ in order]
     waits = [milliseconds * ticks for _, ticks in order]
     buffer = io.BytesIO()
     first.save(buffer, format="GIF", save_all=True, append_images=others, duration=waits, loop=0)
-    _write(Path(path), buffer.getvalue(), overwrite)
+    return buffer.getvalue()
 
 
 def largest_difference(a: Image.Image, b: Image.Image) -> int | None:

@@ -11,7 +11,7 @@ The words are the command line's. A network is loaded when it is first used.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, cast
@@ -237,6 +237,7 @@ class Studio(Networks):
         relevance: Ways | None = None,
         preserve: Sequence[str] = (),
         fit: StrengthConfig | None = None,
+        on_edit: Callable[[Edit], None] | None = None,
     ) -> Edit:
         """The edit of ``w_plus`` [B,L,D] that ``prompt`` asks for.
 
@@ -245,7 +246,8 @@ class Studio(Networks):
         "instant" for few of them, "prompt-gradient" for the prompt's alone; the last two rest on
         nothing that was measured before), with what ``preserve`` names left alone. ``fit``: the
         smallest strength that shows the change, for each picture, for any method (the default
-        optimisation and directions without a strength always do). Warns (``PromptWarning``) of
+        optimisation and directions without a strength always do). ``on_edit`` is shown what an
+        optimisation has after every step. Warns (``PromptWarning``) of
         words that the model does not know. Raises ``PromptError``.
         """
         pair = self.prompt(prompt)
@@ -263,8 +265,9 @@ class Studio(Networks):
             latent_map = self.latent_map if config.space == "mapped" else None
             identity = self.identity if config.identity_weight else None
             edit = optimize(
-                self.generator, self.embedder, w_plus, pair, config, on_step, identity, latent_map
-            )
+                self.generator, self.embedder, w_plus, pair, config, on_step, identity, latent_map,
+                on_edit,
+            )  # fmt: skip
         if fit is None and fits_by_itself(config):
             fit = StrengthConfig()
         if fit is None:

@@ -20,6 +20,7 @@ from styleclip.apps.edit import apply, edit
 from styleclip.apps.photos import align, faces
 from styleclip.apps.sample import invert, sample
 from styleclip.apps.show import show
+from styleclip.apps.web.serve import serve
 from styleclip.apps.weights import convert, inspect
 from styleclip.errors import StyleclipError
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (sample, invert, edit, apply, faces, align, show, inspect, convert):
+for command in (sample, invert, edit, apply, serve, faces, align, show, inspect, convert):
     app.command()(command)
 app.add_typer(directions.app, name="directions")
 app.add_typer(mapper.app, name="mapper")

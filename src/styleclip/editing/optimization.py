@@ -99,6 +99,7 @@ def optimize(
     on_step: OnStep | None = None,
     identity: Callable[[Tensor], Tensor] | None = None,
     latent_map: LatentMap | None = None,
+    on_edit: Callable[[Edit], None] | None = None,
 ) -> Edit:
     """Edit the pictures of ``w_plus`` [B,L,D], each by itself, towards ``prompt``.
 
@@ -106,6 +107,7 @@ def optimize(
     maps images [B,3,H,W] to unit vectors [B,N] and is needed where its weight is not zero.
     ``latent_map`` is measured here if the config needs one and none is given: 2,000 small pictures,
     so measure it once (``measure_latent_map``) and pass it when there is more than one edit.
+    ``on_edit`` is shown the edit as it is after every step, behind ``on_step``.
     Returned is where the last step ended.
     Raises ``NonFiniteError``, with the best edit so far, when the loss leaves the numbers.
     """
@@ -147,6 +149,8 @@ def optimize(
                 u.copy_(torch.where(_per_picture(done, u), before, u))
         if on_step is not None:
             on_step(step + 1, config.steps, means)
+        if on_edit is not None:
+            on_edit(problem.edit(u.detach().clone()))
         if config.patience is not None and bool(done.all()):
             break
     return problem.edit(u.detach())

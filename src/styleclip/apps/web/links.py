@@ -1,0 +1,104 @@
+"""A link that carries the recipe: what is typed and slid, never a latent.
+
+  ?seed=3&truncation=0.7&to=a+face+with+red+hair&from=a+face&by=direction&strength=2.9&keep=glasses
+Every ``to`` begins a sentence, and what follows belongs to it. Pictures of seeds under directions
+and the model's mapper are made again from that; others are refused with the reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+from urllib.parse import parse_qsl, urlencode
+
+from styleclip.apps.web.session import METHODS, MOST_LETTERS, MOST_ROWS, Look, Row
+from styleclip.errors import ArgumentError
+
+Number = TypeVar("Number", int, float)
+LARGEST_SEED = 2**53 - 1  # that a browser's numbers hold
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a link asks for."""
+
+    seed: int = 0
+    truncation: float = 0.7
+    rows: tuple[Row, ...] = field(default_factory=tuple)
+    keep: tuple[str, ...] = ()
+    fits: bool = True  # no strength is said: the picture's own
+
+
+def link_of(look: Look) -> str:
+    """The query of a look, with its question mark. Raises ``ArgumentError`` with the reason."""
+    source = look.subject.source
+    if source.w_plus is not None or source.seed is None:
+        raise ArgumentError(
+            "a picture that was dropped here does not fit into a link: download the PNG, which "
+            "carries all of it, and drop that"
+        )
+    if source.seed > LARGEST_SEED:
+        raise ArgumentError("this seed is too large for a link: download the PNG instead")
+    pairs = [("seed", str(source.seed)), ("truncation", f"{source.truncation:g}")]
+    for row in look.rows:
+        if not row.asks:
+            continue
+        if row.method == "optimisation" or row.mapper is not None:
+            raise ArgumentError(
+                f"what {row.method} found for {row.target!r} does not fit into a link: download "
+                "the PNG, which carries all of it, and drop that"
+            )
+        pairs.append(("to", row.target))
+        if row.neutral:
+            pairs.append(("from", row.neutral))
+        pairs += [("by", row.method), ("strength", f"{row.strength:g}")]
+        if row.threshold is not None:
+            pairs.append(("threshold", f"{row.threshold:g}"))
+    pairs += [("keep", name) for name in look.keep]
+    return "?" + urlencode(pairs)
+
+
+def wanted_by(query: str) -> Wanted | None:
+    """What a query asks for; None if it carries no recipe. Raises ``ArgumentError``."""
+    pairs = parse_qsl(query.lstrip("?"), max_num_fields=100) if len(query) < 8000 else []
+    wanted, rows, found = Wanted(), list[Row](), False
+    try:
+        for name, value in pairs:
+            if name == "seed":
+                wanted = replace(wanted, seed=_within(int(value), 0, LARGEST_SEED))
+            elif name == "truncation":
+                wanted = replace(wanted, truncation=_within(float(value), 0, 2))
+            elif name == "to":
+                rows.append(Row(target=value[:MOST_LETTERS]))
+            elif name == "keep":
+                wanted = replace(wanted, keep=(*wanted.keep, value[:MOST_LETTERS]))
+            elif rows and name in ("from", "by", "strength", "threshold"):
+                rows[-1] = _told(rows[-1], name, value)
+                wanted = replace(wanted, fits=wanted.fits and name != "strength")
+            else:
+                continue  # somebody else's
+            found = True
+    except ValueError as error:
+        raise ArgumentError(f"this link cannot be read ({error}): ask for it again") from error
+    if len(rows) > MOST_ROWS:
+        raise ArgumentError(f"this link has {len(rows)} sentences, the page holds {MOST_ROWS}")
+    return replace(wanted, rows=tuple(rows)) if found else None
+
+
+def _told(row: Row, name: str, value: str) -> Row:
+    if name == "from":
+        return replace(row, neutral=value[:MOST_LETTERS])
+    if name == "by":
+        for method in METHODS:
+            if value == method:
+                return replace(row, method=method)
+        raise ValueError(f"method {value[:20]!r}")
+    if name == "strength":
+        return replace(row, strength=_within(float(value), -20, 20))
+    return replace(row, threshold=_within(float(value), 0, 0.99))
+
+
+def _within(number: Number, low: float, high: float) -> Number:
+    if not low <= number <= high:  # NaN too
+        raise ValueError(f"{number:g} is not between {low:g} and {high:g}")
+    return number

@@ -1,0 +1,273 @@
+"""What one person has in front of them: a picture, a stack of sentences, and the way back.
+
+  Subject (seed or latent) + Row ... (sentence, method, strength) + preserved names = Look
+  Session: looks in the order of making, where in them we are;  Look <-> Recipe
+A look is a value and holds all that its picture depends on, so undo is an index. Strengths of
+directions are in deviations (alpha), of other edits in times the edit as it was found.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from styleclip.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from styleclip.checkpoints import SavedMapper
+    from styleclip.editing.edit import Edit
+    from styleclip.recipe import Recipe, Source
+
+Method = Literal["direction", "mapper", "optimisation"]
+METHODS: tuple[Method, ...] = get_args(Method)
+METHOD_OF_EDIT: dict[str, Method] = {
+    "direction": "direction",
+    "mapper": "mapper",
+    "optimization": "optimisation",
+}
+MOST_ROWS = 5
+MOST_LOOKS = 60  # one can go back; a look is some kilobytes
+MOST_STRENGTH = {"direction": 12.0, "mapper": 3.0, "optimisation": 3.0}  # either way, of sliders
+ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
+MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Who is edited: ``source`` of the recipe, its w_plus [1,L,D], and how it looks unedited.
+
+    ``original`` is the square that was dropped, before the model drew it again.
+    """
+
+    source: Source
+    w_plus: Tensor
+    picture: Image.Image
+    original: Image.Image | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One sentence of the stack. ``edit`` is what was found for it, None if it has to be found.
+
+    ``threshold`` None is the automatic one; ``mapper`` one that was trained here.
+    """
+
+    target: str = ""
+    neutral: str = ""
+    method: Method = "direction"
+    strength: float = 0.0
+    threshold: float | None = None
+    edit: Edit | None = None
+    mapper: SavedMapper | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether it says anything."""
+        return bool(self.target.strip())
+
+    @property
+    def limit(self) -> float:
+        """How far its slider goes, either way."""
+        return max(MOST_STRENGTH[self.method], abs(self.strength))
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """All that a picture depends on."""
+
+    subject: Subject
+    rows: tuple[Row, ...] = (Row(),)
+    keep: tuple[str, ...] = ()
+
+    @property
+    def edits(self) -> list[tuple[Edit, float]]:
+        """What is found already, with its strengths."""
+        return [(row.edit, row.strength) for row in self.rows if row.edit is not None]
+
+    def with_row(self, index: int, **changes: Any) -> Look:
+        """Row ``index`` changed; what was found for it is kept where it is still true."""
+        rows = list(self.rows)
+        if not 0 <= index < len(rows):
+            raise ArgumentError(f"there is no sentence {index + 1}: the stack has {len(rows)}")
+        if not changes.keys() <= {"strength"}:
+            changes = {"edit": None, **changes}
+        if changes.keys() & {"target", "neutral"}:
+            changes = {"mapper": None, **changes}
+        rows[index] = replace(rows[index], **changes)
+        return replace(self, rows=tuple(rows))
+
+    def with_another_row(self, row: Row = Row()) -> Look:
+        """A row more. Raises ``ArgumentError`` beyond MOST_ROWS."""
+        if len(self.rows) >= MOST_ROWS:
+            raise ArgumentError(f"the stack holds {MOST_ROWS} sentences: remove one first")
+        return replace(self, rows=(*self.rows, row))
+
+    def without_row(self, index: int) -> Look:
+        """A row less; the last one becomes empty."""
+        rows = tuple(row for i, row in enumerate(self.rows) if i != index)
+        return replace(self, rows=rows or (Row(),))
+
+    def with_keep(self, names: Sequence[str]) -> Look:
+        """Other names to preserve: directions are found again."""
+        rows = tuple(
+            replace(row, edit=None) if row.method == "direction" else row for row in self.rows
+        )
+        return replace(self, keep=tuple(names), rows=rows)
+
+    def with_subject(self, subject: Subject) -> Look:
+        """Another picture under the same sentences: what a mapper said of the last one goes."""
+        rows = tuple(
+            replace(row, edit=None) if row.method == "mapper" else row for row in self.rows
+        )
+        return replace(self, subject=subject, rows=rows)
+
+    @property
+    def title(self) -> str:
+        """A few words for the history."""
+        said = [f"{row.target} {row.strength:g}" for row in self.rows if row.edit and row.strength]
+        return ", ".join(said) or "unedited"
+
+
+@dataclass
+class Moment:
+    """A look in the history, its small picture, and the control that it was made with."""
+
+    look: Look
+    thumb: str = ""
+    control: str = ""
+
+
+class Session:
+    """The looks of one person. Changes by one control in a row are one step of undo."""
+
+    def __init__(self) -> None:
+        self.moments: list[Moment] = []
+        self.at = -1
+        self.version = 0  # of what is shown: later answers have larger ones
+        self.stop = threading.Event()  # of the long work under way
+        self.lock = threading.RLock()
+        self.fits = False  # the first sentence is still waiting for its strength
+        self.drawn: tuple[Look, Image.Image] | None = None  # the last picture, and what of
+        self.heard: dict[int, tuple[str, str]] = {}  # what was last in the text boxes of a row
+        self.changed = -ECHO  # when, by the monotonic clock
+
+    def __deepcopy__(self, memo: object) -> Session:
+        return Session()  # a new person begins with nothing
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a picture."""
+        return self.at >= 0
+
+    @property
+    def look(self) -> Look:
+        """What is in front. Raises ``ArgumentError`` before the first picture."""
+        if not self.begun:
+            raise ArgumentError("there is no picture yet: reload the page")
+        return self.moments[self.at].look
+
+    @property
+    def can_undo(self) -> bool:
+        return self.at > 0
+
+    @property
+    def can_redo(self) -> bool:
+        return self.at < len(self.moments) - 1
+
+    def change(self, look: Look, control: str = "") -> None:
+        """A new look, made with ``control``; further ones of the same control replace it."""
+        with self.lock:
+            self.version += 1
+            self.changed = time.monotonic()
+            del self.moments[self.at + 1 :]
+            if control and self.begun and self.moments[-1].control == control:
+                self.moments[-1] = Moment(look, control=control)
+            else:
+                self.moments.append(Moment(look, control=control))
+            del self.moments[:-MOST_LOOKS]
+            self.at = len(self.moments) - 1
+
+    def hears(self, index: int, target: str, neutral: str) -> bool:
+        """Whether the text boxes of a row say something new.
+
+        A box that loses the focus tells its text, and that may arrive after the suggestion or undo
+        that took the focus away has put another one there.
+        """
+        texts, row = (target, neutral), self.look.rows[index]
+        echo = self.heard.get(index) == texts and time.monotonic() - self.changed < ECHO
+        self.heard[index] = texts
+        return not echo and texts != (row.target, row.neutral)
+
+    def amend(self, look: Look) -> None:
+        """The same look, with something found for it: no step of its own."""
+        with self.lock:
+            self.version += 1
+            self.moments[self.at] = replace(self.moments[self.at], look=look)
+
+    def settle(self) -> None:
+        """The control was let go: what comes next is another step."""
+        with self.lock:
+            if self.begun:
+                self.moments[self.at].control = ""
+
+    def undo(self) -> Look:
+        return self.go(self.at - 1)
+
+    def redo(self) -> Look:
+        return self.go(self.at + 1)
+
+    def go(self, index: int) -> Look:
+        """To a place in the history; its ends hold."""
+        with self.lock:
+            self.settle()
+            self.version += 1
+            self.changed = time.monotonic()
+            self.at = max(0, min(index, len(self.moments) - 1)) if self.moments else -1
+            return self.look
+
+
+def rows_of(recipe: Recipe) -> tuple[Row, ...]:
+    """The edits of a recipe as rows that draw the same. Raises ``ArgumentError`` for too many."""
+    if len(recipe.edits) > MOST_ROWS:
+        raise ArgumentError(
+            f"this picture has {len(recipe.edits)} edits and the page shows {MOST_ROWS} at most: "
+            "use the command line (styleclip show, styleclip apply)"
+        )
+    return tuple(_row_of(*each) for each in recipe.edits) or (Row(),)
+
+
+def _row_of(edit: Edit, strength: float) -> Row:
+    from styleclip.editing.strength import scaled
+
+    method = METHOD_OF_EDIT.get(edit.method)
+    if method is None:
+        raise ArgumentError(f"the page knows no method {edit.method!r}: use styleclip apply")
+    threshold = None
+    if method == "direction":  # as long as one deviation, which the slider counts in
+        alpha = deviations(edit)
+        edit = scaled(edit, edit_tensor(1 / alpha))
+        edit = replace(edit, config={**edit.config, "strength": 1.0, "strengths": None})
+        strength, threshold = strength * alpha, edit.config.get("threshold")
+    return Row(edit.prompt.target, edit.prompt.neutral, method, strength, threshold, edit)
+
+
+def deviations(edit: Edit) -> float:
+    """How many deviations a direction moves at strength 1, by what its config says."""
+    asked = edit.config.get("strength")
+    fitted = edit.config.get("strengths")
+    alpha = 1.0 if asked is None else float(asked)
+    alpha *= float(fitted[0]) if fitted else 1.0
+    return alpha or 1.0
+
+
+def edit_tensor(number: float) -> Tensor:
+    """One number as the strength [1] of ``scaled``."""
+    import torch
+
+    return torch.tensor([number])

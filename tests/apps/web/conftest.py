@@ -1,0 +1,69 @@
+"""One server of the portraits and one browser for all tests of the page; a tiny engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.page import chromium, serving
+from styleclip.apps.web.engine import Engine
+from styleclip.studio import Studio
+from tests.apps.web.visiting import Visitor
+
+
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    yield
+    torch.set_flush_denormal(False)  # turns set it for their thread
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> Engine:
+    """Of random weights, and CLIP is there."""
+    engine = Engine(Studio.load(tiny_model))
+    engine.start()
+    engine.wait_for_text()
+    return engine
+
+
+@pytest.fixture(scope="session")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server puts uploads."""
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="session")
+def address(temporary: Path) -> Iterator[str]:
+    """Of a running page of the portraits."""
+    environment = {
+        "GRADIO_TEMP_DIR": str(temporary),
+        "PYTHONPATH": os.pathsep.join(["src", os.environ.get("PYTHONPATH", "")]),
+    }
+    with serving(environment=environment) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")  # not longer: its event loop is in the way of everybody else's
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Any]:
+    """Somebody new; nothing of theirs may leave this machine or break."""
+    visitors: list[Visitor] = []
+
+    def visit(query: str = "", **options: Any) -> Visitor:
+        visitors.append(Visitor(browser, address, **options))
+        return visitors[-1].open(query)
+
+    yield visit
+    for visitor in visitors:
+        visitor.context.close()
+        assert not visitor.outside and not visitor.errors

@@ -1,0 +1,90 @@
+"""The calls over HTTP as docs/page.md shows them, and what they say to nonsense."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client
+from PIL import Image
+
+from styleclip.apps.web.api import _bytes
+from styleclip.errors import ImageError
+from tests.pages import blocks
+
+pytestmark = pytest.mark.slow
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "page.md").read_text("utf-8")
+
+
+@pytest.fixture
+def client(address: str) -> Any:
+    return Client(address, verbose=False)
+
+
+def picture(answer: dict[str, Any]) -> Image.Image:
+    content = base64.b64decode(answer["image"].removeprefix("data:image/png;base64,"))
+    return Image.open(io.BytesIO(content))
+
+
+def test_the_python_example_runs(address: str, place: Path) -> None:
+    (example,) = [text for language, text in blocks(PAGE) if language == "python"]
+    names: dict[str, Any] = {}
+    exec(example.replace("http://127.0.0.1:7860", address), names)
+    with Image.open("glasses.png") as picture:
+        assert picture.size == (128, 128)
+    edits = [(each["target"], each["strength"]) for each in names["answer"]["edits"]]
+    assert edits == [("a smiling face", 4.0)]
+    assert names["news"]["edits"][0]["method"] == "optimisation"
+
+
+def test_the_curl_example_runs(address: str, place: Path) -> None:
+    (example,) = [text for language, text in blocks(PAGE) if "curl" in text]
+    done = subprocess.run(
+        ["bash", "-c", example.replace("http://127.0.0.1:7860", address)],
+        capture_output=True, text=True, timeout=60, env={**os.environ, "no_proxy": "127.0.0.1"},
+    )  # fmt: skip
+    assert "event: complete" in done.stdout and "data:image/png;base64," in done.stdout, done
+
+
+def test_every_call_is_documented_and_no_other_is_offered(client: Any) -> None:
+    offered = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    documented = [line.split("`")[1] for line in PAGE.splitlines() if line.startswith("| `/")]
+    assert sorted(offered) == sorted(documented)
+
+
+def test_a_picture_that_was_edited_is_edited_again(client: Any) -> None:
+    first = client.predict("a face with red hair", seed=3, api_name="/edit")
+    again = client.predict("a face with glasses", image=first["image"], api_name="/edit")
+    assert picture(first).size == picture(again).size
+    assert first["image"] != again["image"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"prompt": ""}, "prompt is empty"),
+        ({"prompt": "red hair", "seed": -1}, "a seed is a whole number"),
+        ({"prompt": "red hair", "image": "hello!"}, "not base64"),
+        ({"prompt": "red hair", "image": "aGVsbG8="}, "not a picture"),
+        ({"prompt": "red hair", "method": "magic"}, "no method 'magic'"),
+        ({"prompt": "red hair", "method": "optimisation"}, "call /optimise"),
+        ({"prompt": "red hair", "strength": 1e9}, "between -20 and 20"),
+        ({"prompt": "red hair", "threshold": 7}, "threshold must be"),
+        ({"prompt": "red hair", "truncation": 9}, "truncation must be"),
+        ({"prompt": "red " * 200}, "letters"),
+        ({"prompt": "<img src=x onerror=alert(1)> -> b -> c"}, "&lt;img"),
+    ],
+)
+def test_nonsense_gets_one_sentence(client: Any, wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(Exception, match="(?i)" + words):
+        client.predict(api_name="/edit", **wrong)
+
+
+def test_an_image_that_is_too_large_is_not_decoded() -> None:
+    with pytest.raises(ImageError, match="20 MB"):
+        _bytes("A" * 30_000_000)

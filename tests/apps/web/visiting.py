@@ -1,0 +1,59 @@
+"""Somebody in front of the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.page import KNOWN, after
+
+PATIENCE = 120_000  # milliseconds: on a busy machine everything comes, late
+
+
+class Visitor:
+    """Somebody with the page open, and what went wrong or out in their browser."""
+
+    def __init__(self, browser: Any, address: str, **options: Any) -> None:
+        options = {"viewport": {"width": 1440, "height": 900}, **options}
+        self.context = browser.new_context(accept_downloads=True, **options)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", self._request)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.address = address
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.outside.append(request.url)
+
+    def open(self, query: str = "") -> Visitor:
+        """Wait for the picture, and for its first sentence."""
+        self.page.goto(self.address + "/" + query)
+        self.page.wait_for_selector(".sc-ready", timeout=PATIENCE)
+        if not query:
+            self.page.wait_for_function(KNOWN, timeout=PATIENCE)
+        return self
+
+    def after(self, act: Any, note: str | None = None) -> None:
+        """Do something and wait for the picture that comes of it."""
+        after(self.page, act)
+        if note is not None:
+            self.page.wait_for_function(
+                "words => document.querySelector('.sc-note').textContent.includes(words)", arg=note
+            )
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+    def value(self, selector: str) -> str:
+        return str(self.page.input_value(f"{selector} input, {selector} textarea"))
+
+    def say(self, sentence: str, row: int = 1) -> None:
+        """Type a sentence and press Enter."""
+        self.page.fill(f"#target-{row} input, #target-{row} textarea", sentence)
+        self.page.keyboard.press("Enter")
+
+    def drop(self, path: Path) -> None:
+        self.page.set_input_files("#drop input[type=file]", str(path))
