@@ -19,14 +19,13 @@ from typing import Any
 from gradio.events import api
 
 from styleclip.apps.web.engine import Engine
+from styleclip.apps.web.limits import LARGEST_FILE
 from styleclip.apps.web.links import LARGEST_SEED
 from styleclip.apps.web.saving import gif, png
 from styleclip.apps.web.session import METHODS, MOST_LETTERS, Look, Row
 from styleclip.apps.web.show import data_uri
 from styleclip.apps.web.telling import told
 from styleclip.errors import ArgumentError, ImageError
-
-LARGEST_UPLOAD = 20_000_000  # bytes of a picture in a call
 
 
 class Api:
@@ -162,10 +161,8 @@ class Api:
 def _bytes(image: str) -> bytes:
     """What a data URI, or base64, holds. Raises ``ImageError``."""
     text = image.partition(",")[2] if image.startswith("data:") else image
-    if len(text) * 3 // 4 > LARGEST_UPLOAD:
-        raise ImageError(
-            f"the image has more than {LARGEST_UPLOAD // 1_000_000} MB: make it smaller"
-        )
+    if len(text) * 3 // 4 > LARGEST_FILE:
+        raise ImageError(f"the image has more than {LARGEST_FILE // 1_000_000} MB: make it smaller")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -215,7 +215,7 @@ class Engine:
                 for note in self.studio.prompt_warnings(self.pair(row))
             ]  # fmt: skip
             found += self.studio.preserve_warnings(look.keep)
-        return list(dict.fromkeys(found))
+        return [f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(found)]
 
     # long work
 

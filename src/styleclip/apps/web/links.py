@@ -26,6 +26,7 @@ class Wanted:
     truncation: float = 0.7
     rows: tuple[Row, ...] = field(default_factory=tuple)
     keep: tuple[str, ...] = ()
+    fits: bool = True  # no strength is said: the picture's own
 
 
 def link_of(look: Look) -> str:
@@ -73,6 +74,7 @@ def wanted_by(query: str) -> Wanted | None:
                 wanted = replace(wanted, keep=(*wanted.keep, value[:MOST_LETTERS]))
             elif rows and name in ("from", "by", "strength", "threshold"):
                 rows[-1] = _told(rows[-1], name, value)
+                wanted = replace(wanted, fits=wanted.fits and name != "strength")
             else:
                 continue  # somebody else's
             found = True

@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,6 @@ class Page:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.examples = engine.people(EXAMPLES, TRUNCATION)
         self.chips = _suggestions(engine.studio.vocabulary)
         name, neutral = engine.studio.model.name, engine.studio.model.neutral
         self.opening = OPENING if neutral and OPENING.startswith(neutral) else ""
@@ -236,9 +236,11 @@ class Page:
     def _wire(self) -> None:
         session, whole = self.session, self.whole
         self.blocks.load(
-            self.first, [session, self.query], [*whole, self.gallery],
+            self.first, [session, self.query], whole,
             js="(session, query) => [session, window.location.search]", **QUICK,
-        ).then(self.begin, session, whole, **QUICK)  # fmt: skip
+        ).then(self.some, None, self.gallery, **QUICK).then(
+            self.begin, session, whole, **QUICK
+        )  # fmt: skip
         gr.on(
             [self.undo.click], self.go_back, session, whole, **QUICK
         )  # fmt: skip
@@ -252,7 +254,9 @@ class Page:
         self.truncation.input(self.vary, someone, [self.stage, self.person], **LIVE)
         self.truncation.release(self.settle, session, self.past, **QUICK)
         self.gallery.pick(self.example, session, whole, **QUICK)
-        self.drop.upload(self.dropped, [session, self.drop], [self.drop, *whole], **LONG)
+        self.drop.upload(self.announce, session, self.stage, **QUICK).then(
+            self.dropped, [session, self.drop], [self.drop, *whole], **LONG
+        )
         self.stage.stop(self.stop, session, None, **QUICK)
 
         for index, row in enumerate(self.rows):
@@ -281,8 +285,12 @@ class Page:
         row.threshold.input(self.thin, [session, number, row.threshold], self.stage, **LIVE)
         row.threshold.release(self.settle, session, self.past, **QUICK)
         row.method.input(self.choose, [session, number, row.method], whole, **QUICK)
-        row.run.click(self.optimise, [session, number], whole, **LONG)
-        row.train.click(self.train, [session, number], whole, **LONG)
+        row.run.click(self.announce, session, self.stage, **QUICK).then(
+            self.optimise, [session, number], whole, **LONG
+        )
+        row.train.click(self.announce, session, self.stage, **QUICK).then(
+            self.train, [session, number], whole, **LONG
+        )
         row.remove.click(self.remove, [session, number], whole, **QUICK)
 
     # handlers: the picture
@@ -296,20 +304,29 @@ class Page:
                 wanted = Wanted(EXAMPLES[0], TRUNCATION, (Row(self.opening),))
             subject = self.engine.person(wanted.seed, wanted.truncation)
             session.change(Look(subject, wanted.rows or (Row(),), wanted.keep))
-            items = [
-                {"src": thumb(each), "title": f"person {seed}"}
-                for seed, each in zip(EXAMPLES, self.examples, strict=True)
-            ]
-            return [*self._whole(session, note), {"items": items}]
+            session.fits = wanted.fits
+            return self._whole(session, note)
+
+    def some(self) -> dict[str, Any]:
+        """People to begin with, drawn for the first who comes."""
+        with told():
+            return {"items": self.examples}
+
+    @cached_property
+    def examples(self) -> list[dict[str, str]]:
+        people = self.engine.people(EXAMPLES, TRUNCATION)
+        return [
+            {"src": thumb(each), "title": f"person {seed}"}
+            for seed, each in zip(EXAMPLES, people, strict=True)
+        ]
 
     def begin(self, session: Session) -> list[Any]:
         """The sentence that the page opens with, as soon as it is understood."""
         with told():
             look = session.look
             version = session.version
-            fits = all(row.strength == 0 for row in look.rows)
             look = self.engine.found(look)
-            if fits and look.rows[0].asks:
+            if session.fits and look.rows[0].asks:
                 look = look.with_row(0, strength=self.engine.fitted(look, 0))
             if session.version == version:  # nobody was quicker
                 session.amend(look)
@@ -349,8 +366,7 @@ class Page:
             return
         try:
             with told():
-                stop = self._begin(session)
-                job = self.engine.opened(path, stop)
+                job = self.engine.opened(path, session.stop)
                 for news in job:
                     yield [gr.skip(), *self._busy(session, news)]
                 look, note = job.result
@@ -480,8 +496,7 @@ class Page:
         try:
             with told():
                 look = session.look
-                stop = self._begin(session)
-                job = start(look, stop)
+                job = start(look, session.stop)
                 for news in job:
                     yield self._busy(session, news)
                 rows = list(look.rows)
@@ -494,10 +509,11 @@ class Page:
             yield self._whole(session)
             raise
 
-    def _begin(self, session: Session) -> threading.Event:
-        session.stop.set()  # one long work a person
+    def announce(self, session: Session) -> dict[str, Any]:
+        """Long work was asked for, and may have to wait; what was under way stops."""
+        session.stop.set()
         session.stop = threading.Event()
-        return session.stop
+        return {"n": session.version, "busy": {"text": "waiting for a turn", "step": 0, "steps": 1}}
 
     def stop(self, session: Session) -> None:
         session.stop.set()

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from styleclip.apps.web.page import Page
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-LARGEST_FILE = "20mb"
 SESSIONS = 200  # people that are remembered at once; the oldest are forgotten
 
 
@@ -55,12 +54,16 @@ def serve(
         )
     _check_port(host, port)
     page = _page(model, device)
+    from starlette.middleware import Middleware
+
+    from styleclip.apps.web.limits import LARGEST_FILE, BodyLimit
     from styleclip.apps.web.page import launch_options
 
     page.blocks.queue(default_concurrency_limit=4, max_size=100, api_open=False)
     page.blocks.launch(
         server_name=host, server_port=port, auth=login, max_file_size=LARGEST_FILE,
         state_session_capacity=SESSIONS, prevent_thread_lock=True,
+        app_kwargs={"middleware": [Middleware(BodyLimit)]},
         **{**launch_options(), "inbrowser": open_browser},
     )  # fmt: skip
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host

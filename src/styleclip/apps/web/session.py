@@ -152,6 +152,7 @@ class Session:
         self.version = 0  # of what is shown: later answers have larger ones
         self.stop = threading.Event()  # of the long work under way
         self.lock = threading.RLock()
+        self.fits = False  # the first sentence is still waiting for its strength
         self.drawn: tuple[Look, Image.Image] | None = None  # the last picture, and what of
         self.heard: dict[int, tuple[str, str]] = {}  # what was last in the text boxes of a row
         self.changed = -ECHO  # when, by the monotonic clock
