@@ -19,7 +19,7 @@ from gradio_client.utils import apply_diff
 SECONDS = 120.0  # for an answer
 
 
-class Refused(RuntimeError):
+class RefusedError(RuntimeError):
     """What the page said instead of an answer."""
 
 
@@ -34,7 +34,10 @@ class Person:
         config = self.http.get("/config").raise_for_status().json()
         self.components = {each["id"]: each for each in config["components"]}
         self.wires: dict[tuple[str, str], dict[str, Any]] = {}
+        self.following: dict[int, dict[str, Any]] = {}  # what a page does next of itself
         for wire in config["dependencies"]:
+            if wire["trigger_after"] is not None:
+                self.following[wire["trigger_after"]] = wire
             for target, event in wire["targets"]:
                 self.wires[self._name(target), event] = wire
         (self.frame,) = [i for i in self.components if self._name(i) == "stage"]
@@ -64,7 +67,6 @@ class Person:
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
         self.do("0", "load", query)
-        self.do("None", "then")
         return self
 
     def _beat(self) -> None:
@@ -95,7 +97,7 @@ class Person:
         }  # fmt: skip
 
     def do(self, element: str, event: str, *values: Any, data: Any = None) -> list[Any]:
-        """Do something and have its answer. Raises ``Refused``."""
+        """Do something and have its answer. Raises ``RefusedError``."""
         answers = list(self.watch(element, event, *values, data=data))
         return answers[-1]
 
@@ -103,13 +105,15 @@ class Person:
         self, element: str, event: str, *values: Any, data: Any = None
     ) -> Iterator[list[Any]]:
         """Every answer of something that takes long, as it comes."""
-        wire = self.wires[element, event]
-        body = self.body(element, event, *values, data=data)
-        if wire["queue"]:
-            answers = self._queued(body)
-        else:
-            answers = iter([self._asked(body)])
-        for answer in answers:
+        wire, body = self.wires[element, event], self.body(element, event, *values, data=data)
+        yield from self._answers(wire, body)
+        while following := self.following.get(wire["id"]):
+            wire = following
+            body = {**body, "fn_index": wire["id"], "event_data": None}
+            yield from self._answers(wire, {**body, "data": [None] * len(wire["inputs"])})
+
+    def _answers(self, wire: dict[str, Any], body: dict[str, Any]) -> Iterator[list[Any]]:
+        for answer in self._queued(body) if wire["queue"] else iter([self._asked(body)]):
             for component, value in zip(wire["outputs"], answer, strict=True):
                 if component == self.frame and isinstance(value, dict) and "n" in value:
                     self.stage = {**self.stage, "busy": None, **value}
@@ -119,14 +123,14 @@ class Person:
         answer = self.http.post("/gradio_api/run/predict", json=body)
         said = answer.json()
         if answer.status_code != 200:
-            raise Refused(str(said.get("error") or said.get("detail")))
+            raise RefusedError(str(said.get("error") or said.get("detail")))
         found: list[Any] = said["data"]
         return found
 
     def _queued(self, body: dict[str, Any]) -> Iterator[list[Any]]:
         joined = self.http.post("/gradio_api/queue/join", json=body)
         if joined.status_code != 200:
-            raise Refused(joined.text)
+            raise RefusedError(joined.text)
         event, so_far = joined.json()["event_id"], list[Any]()
         parameters = {"session_hash": self.hash}
         with self.http.stream("GET", "/gradio_api/queue/data", params=parameters) as lines:
@@ -146,11 +150,11 @@ class Person:
                     yield so_far
                 if news["msg"] == "process_completed":
                     if not news["success"]:
-                        raise Refused(str(output.get("error")))
+                        raise RefusedError(str(output.get("error")))
                     if output.get("data"):
                         yield output["data"]
                     return
-        raise Refused("the answer never came")
+        raise RefusedError("the answer never came")
 
     # what people do
 
@@ -166,7 +170,7 @@ class Person:
         """Send a file; what the page then says of it."""
         answer = self.http.post("/gradio_api/upload", files={"files": (name, content)})
         if answer.status_code != 200:
-            raise Refused(answer.text)
+            raise RefusedError(answer.text)
         (path,) = answer.json()
         return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 

@@ -1,4 +1,4 @@
-"""What reaches the page at all: known addresses, from this page or from programs, of a bearable size.
+"""What reaches the page at all: known addresses, from this page or programs, of a bearable size.
 
   request -> Host, Origin, address, login, size -> gradio -> answer with headers, errors in one line
 gradio serves more than a page needs: files of the machine, other hosts (proxy), states as links.
@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from styleclip.apps.console import complain
+from styleclip.apps.web.limits import LARGEST_FILE, TooLargeError
 from styleclip.apps.web.uploads import MOST_WAITING, place_for, waiting
 
 ANYBODY = re.compile(
@@ -33,9 +34,7 @@ LOGGED_IN = re.compile(
     r"cancel|reset/?|queue/(join|data|status)|heartbeat/[\w-]{1,64}|(run|api)/\w{1,64}/?|"
     r"call/(v2/)?\w{1,64}(/|/\w{1,64})?))"
 )
-OURS = ("127.0.0.1", "localhost", "::1")
-LARGEST_FILE = 20_000_000  # bytes of an upload
-LARGEST_BODY = 30_000_000  # bytes of anything: a file of 20 MB in a call, as base64
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_VALUES = 20_000  # commas and brackets of a body: a value takes ten times its text in memory
 PATIENCE = 1.0  # seconds from a wrong password to the next try, whoever's
 MOST_LOGINS = 20  # that wait for that
@@ -91,6 +90,8 @@ class Gate:
             await self._pass(scope, receive, sends)
         except RefusedError as refused:
             await _say(sends, refused.status, str(refused))
+        except TooLargeError:  # the limit around this says so
+            raise
         except ClientDisconnect:
             pass
         except Exception as error:  # of gradio, or of ours: a bug, or nonsense that it let in
@@ -100,7 +101,7 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, path = Headers(scope=scope), scope["path"]
-        if self.loopback and _host(headers) not in OURS:
+        if self.loopback and _host(headers) not in LOOPBACK:
             raise RefusedError(
                 403, "this page is for this machine alone, as 127.0.0.1 or localhost: "
                 "--host opens it to others, --auth asks them for a password",
@@ -187,17 +188,14 @@ def _known(app: Any, headers: Headers) -> bool:
 
 
 async def _body(receive: Receive) -> bytes:
-    """All of a body. Raises ``RefusedError`` for one that is too large."""
-    parts, size, more = [], 0, True
+    """All of a body. Raises ``RefusedError`` for one of too many values."""
+    parts, more = list[bytes](), True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         parts.append(message.get("body", b""))
-        size += len(parts[-1])
         more = message.get("more_body", False)
-        if size > LARGEST_BODY:
-            raise RefusedError(413, f"more than {LARGEST_BODY // 1_000_000} MB are not read")
     body = b"".join(parts)
     if sum(body.count(each) for each in (b",", b"[", b"{")) > MOST_VALUES:
         raise RefusedError(413, "these are too many values at once")

@@ -1,4 +1,4 @@
-"""gradio's blocks, careful with what strangers send them and with what people leave behind.
+"""gradio's blocks, careful with what strangers send and what people leave behind.
 
   call -> checked values -> gradio -> answer, or one sentence (and one line in the log)
 Values are finite, texts short, paths those of uploads; nothing is fetched. What a session left is
@@ -37,11 +37,9 @@ class Guarded(gr.Blocks):
         self._unclaimed: dict[str, float] = {}
         super().__init__(**options)
 
-    @classmethod
-    def get_component_class_id(cls) -> str:  # gradio's own, though the class is ours
-        return gr.Blocks.get_component_class_id()
-
-    async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any) -> Any:
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any
+    ) -> Any:
         """Every call comes through here: of the page, and over HTTP."""
         who = str(options.get("session_hash") or "")
         public = getattr(block_fn, "api_visibility", "") == "public"

@@ -21,6 +21,7 @@ import gradio as gr
 
 from styleclip.apps.web.api import Api
 from styleclip.apps.web.engine import Engine
+from styleclip.apps.web.guard import Guarded
 from styleclip.apps.web.jobs import StoppedError
 from styleclip.apps.web.links import Wanted, link_of, wanted_by
 from styleclip.apps.web.saving import Kind, save_file
@@ -34,7 +35,8 @@ from styleclip.apps.web.session import (
     Session,
 )
 from styleclip.apps.web.show import encode, thumb
-from styleclip.apps.web.telling import sentence, told
+from styleclip.apps.web.telling import plain, told
+from styleclip.apps.web.uploads import taken
 from styleclip.errors import StyleclipError
 
 if TYPE_CHECKING:
@@ -46,7 +48,6 @@ TRUNCATION = 0.7
 OPENING = "a face with red hair"  # the sentence that the page opens with
 AUTOMATIC = 0.1  # where the threshold's slider stands while it is automatic
 LONG_AT_ONCE = 1  # long works that compute at a time; others wait in the order of asking
-FORGET = 3600  # seconds after which what somebody left behind is forgotten
 GRID = ((-3.0, 0.0, 2.0, 4.0, 6.0, 8.0), (0.0, 0.05, 0.1, 0.15))  # strengths, thresholds
 NAMES = {"direction": "Direction", "mapper": "Mapper", "optimisation": "Optimise"}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -88,11 +89,10 @@ class Page:
         self.chips = _suggestions(engine.studio.vocabulary)
         name, neutral = engine.studio.model.name, engine.studio.model.neutral
         self.opening = OPENING if neutral and OPENING.startswith(neutral) else ""
-        with gr.Blocks(
+        with Guarded(
             title="StyleCLIP", analytics_enabled=False, fill_width=True,
-            delete_cache=(600, FORGET),
         ) as self.blocks:  # fmt: skip
-            self.session = gr.State(Session(), time_to_live=FORGET, delete_callback=_left)
+            self.session = gr.State(Session())  # forgotten by the blocks
             self._head(name)
             with gr.Row(elem_id="studio"):
                 self._who()
@@ -131,8 +131,6 @@ class Page:
                 label="Your own picture", show_label=False, file_types=["image"], type="filepath",
                 height=64, elem_id="drop",
             )  # fmt: skip
-            # gradio's own way to the path leaves an empty file behind for each upload
-            vars(self.drop)["preprocess"] = _path_of
             gr.HTML(
                 '<p class="sc-help">A face in the middle of a square works best. A PNG that was '
                 "saved here brings all its sliders back.</p>"
@@ -254,9 +252,9 @@ class Page:
         self.truncation.input(self.vary, someone, [self.stage, self.person], **LIVE)
         self.truncation.release(self.settle, session, self.past, **QUICK)
         self.gallery.pick(self.example, session, whole, **QUICK)
-        self.drop.upload(self.announce, session, self.stage, **QUICK).then(
-            self.dropped, [session, self.drop], [self.drop, *whole], **LONG
-        )
+        self.drop.upload(
+            self.take_in, [session, self.drop], self.stage, preprocess=False, **QUICK
+        ).then(self.dropped, session, [self.drop, *whole], **LONG)
         self.stage.stop(self.stop, session, None, **QUICK)
 
         for index, row in enumerate(self.rows):
@@ -360,12 +358,19 @@ class Page:
             session.change(self.engine.found(look), "truncation")
             return [self._stage(session, before=True), self._portraits(session.look)]
 
-    def dropped(self, session: Session, path: str | None) -> Iterator[list[Any]]:
-        """A file, inverted before everybody's eyes; or a recipe, back on the sliders."""
-        if not path:
+    def take_in(self, session: Session, file: dict[str, Any] | None) -> dict[str, Any]:
+        """A file was dropped: it is read and deleted, and waits for its turn in memory."""
+        session.upload = taken(file["path"]) if file else None
+        return self.announce(session)
+
+    def dropped(self, session: Session) -> Iterator[list[Any]]:
+        """That file, inverted before everybody's eyes; or a recipe, back on the sliders."""
+        upload, session.upload = session.upload, None
+        if upload is None:
+            yield [None, *self._whole(session)]
             return
         try:
-            with told():
+            with told(), upload.file() as path:
                 job = self.engine.opened(path, session.stop)
                 for news in job:
                     yield [gr.skip(), *self._busy(session, news)]
@@ -380,8 +385,6 @@ class Page:
         except gr.Error:
             yield [None, *self._whole(session)]
             raise
-        finally:
-            Path(path).unlink(missing_ok=True)
 
     # handlers: the sentences
 
@@ -431,7 +434,7 @@ class Page:
         try:
             look = self.engine.found(look)
         except StyleclipError as error:  # a threshold that leaves nothing: say it, keep sliding
-            note = sentence(error)
+            note = plain(error)
         session.change(look, control)
         return self._stage(session, note)
 
@@ -447,8 +450,7 @@ class Page:
                 look = session.look.with_row(index, method=method)
                 return self._asked(session, look, index)
             except StyleclipError as error:  # the controls show what is true still
-                gr.Warning(sentence(error), title="")
-                return self._whole(session)
+                return self._whole(session, plain(error))
 
     def another(self, session: Session) -> list[Any]:
         with told(), session.lock:
@@ -466,8 +468,7 @@ class Page:
                 look = self.engine.found(session.look.with_keep(names or ()))
                 notes = self.engine.notes(look)
             except StyleclipError as error:  # the controls show what is true still
-                gr.Warning(sentence(error), title="")
-                return self._whole(session)
+                return self._whole(session, plain(error))
             session.change(look)
             return self._whole(session, " ".join(notes))
 
@@ -707,14 +708,6 @@ class Page:
 def _has_films() -> bool:
     """Whether MP4 can be written here (extra ``video``)."""
     return importlib.util.find_spec("av") is not None
-
-
-def _path_of(payload: Any) -> str | None:
-    return None if payload is None else str(payload.path)
-
-
-def _left(session: Session) -> None:
-    session.stop.set()
 
 
 def _static(name: str) -> str:

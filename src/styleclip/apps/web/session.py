@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from styleclip.apps.web.uploads import Upload
     from styleclip.checkpoints import SavedMapper
     from styleclip.editing.edit import Edit
     from styleclip.recipe import Recipe, Source
@@ -152,6 +153,7 @@ class Session:
         self.version = 0  # of what is shown: later answers have larger ones
         self.stop = threading.Event()  # of the long work under way
         self.lock = threading.RLock()
+        self.upload: Upload | None = None  # that was dropped and waits
         self.fits = False  # the first sentence is still waiting for its strength
         self.drawn: tuple[Look, Image.Image] | None = None  # the last picture, and what of
         self.heard: dict[int, tuple[str, str]] = {}  # what was last in the text boxes of a row

@@ -1,6 +1,6 @@
 """Files that people drop: in a folder of this process alone, at names nobody guesses, read once.
 
-  upload -> folder/<32 random digits>/<name> -> Drop -> Upload(name, content), and the file is gone
+  upload -> folder/<32 random digits>/<name> -> Upload(name, content), and the file is gone
 The folder goes when the page stops. Two people may drop the same file at the same time.
 """
 
@@ -16,9 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import gradio as gr
 
 from styleclip.errors import ImageError
 
@@ -34,14 +31,13 @@ class Upload:
     name: str
     content: bytes
 
-
-class Drop(gr.File):
-    """A place to drop one file, which is read and deleted: ``Upload`` is what handlers get."""
-
-    is_template = True  # drawn as gradio draws files
-
-    def preprocess(self, payload: Any) -> Upload | None:  # type: ignore[override]
-        return None if payload is None else taken(payload.path)
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """As a file, for as long as it is needed."""
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place) / self.name
+            path.write_bytes(self.content)
+            yield path
 
 
 @contextmanager
@@ -50,10 +46,10 @@ def own_folder() -> Iterator[Path]:
 
     It has to be open before gradio is imported, which notes the place in several of its modules.
     """
-    parent, before = os.environ.get("GRADIO_TEMP_DIR") or None, dict(os.environ)
-    if parent is not None:
+    parent = os.environ.get("GRADIO_TEMP_DIR")
+    if parent:
         Path(parent).mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="styleclip-page-", dir=parent)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="styleclip-page-", dir=parent or None)).resolve()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     try:
         yield folder
@@ -62,12 +58,13 @@ def own_folder() -> Iterator[Path]:
         if parent is None:
             del os.environ["GRADIO_TEMP_DIR"]
         else:
-            os.environ["GRADIO_TEMP_DIR"] = before["GRADIO_TEMP_DIR"]
+            os.environ["GRADIO_TEMP_DIR"] = parent
 
 
 def folder() -> Path:
     """Where uploads are."""
-    return Path(gr.utils.get_upload_folder()).resolve()
+    usual = Path(tempfile.gettempdir()) / "gradio"
+    return Path(os.environ.get("GRADIO_TEMP_DIR") or usual).resolve()
 
 
 def place_for(name: str) -> Path:
