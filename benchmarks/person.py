@@ -27,6 +27,7 @@ class Person:
     """One session. ``stage`` is what the picture's frame was last told, ``waits`` a queue's."""
 
     def __init__(self, address: str, **options: Any) -> None:
+        self.address = address
         self.http = httpx.Client(base_url=address, timeout=SECONDS, trust_env=False, **options)
         self.hash = secrets.token_hex(6)
         self.stage: dict[str, Any] = {}
@@ -111,6 +112,10 @@ class Person:
             wire = following
             body = {**body, "fn_index": wire["id"], "event_data": None}
             yield from self._answers(wire, {**body, "data": [None] * len(wire["inputs"])})
+
+    def ask(self, wire: dict[str, Any], body: dict[str, Any]) -> list[Any]:
+        """A call that a page would not make."""
+        return list(self._answers(wire, body))[-1]
 
     def _answers(self, wire: dict[str, Any], body: dict[str, Any]) -> Iterator[list[Any]]:
         for answer in self._queued(body) if wire["queue"] else iter([self._asked(body)]):

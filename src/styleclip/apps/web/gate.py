@@ -113,7 +113,9 @@ class Gate:
                 raise RefusedError(404, "there is nothing here")
             if not _known(scope["app"], headers):
                 raise RefusedError(401, "not authenticated: log in first")
-        if scope["method"] == "POST" and path.startswith("/login"):
+        if scope["method"] == "HEAD" and path == "/":  # gradio asks itself, and gives up soon
+            await _say(send, 200, [])
+        elif scope["method"] == "POST" and path.startswith("/login"):
             await self._login(scope, receive, send)
         elif scope["method"] != "POST":
             await self.app(scope, receive, send)

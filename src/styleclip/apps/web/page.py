@@ -47,16 +47,19 @@ EXAMPLES = (15, 3, 8, 21, 30, 42, 57, 64)  # seeds
 TRUNCATION = 0.7
 OPENING = "a face with red hair"  # the sentence that the page opens with
 AUTOMATIC = 0.1  # where the threshold's slider stands while it is automatic
-LONG_AT_ONCE = 1  # long works that compute at a time; others wait in the order of asking
+LONG_AT_ONCE = 1  # long works of a kind at a time; others wait in the order of asking
 GRID = ((-3.0, 0.0, 2.0, 4.0, 6.0, 8.0), (0.0, 0.05, 0.1, 0.15))  # strengths, thresholds
 NAMES = {"direction": "Direction", "mapper": "Mapper", "optimisation": "Optimise"}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
 LIVE: dict[str, Any] = {"trigger_mode": "always_last", **QUICK}
-LONG: dict[str, Any] = {
-    "show_progress": "hidden", "concurrency_limit": LONG_AT_ONCE, "concurrency_id": "long",
-    **PRIVATE,
-}  # fmt: skip
+LONG: dict[str, Any] = {"concurrency_limit": LONG_AT_ONCE, **PRIVATE}
+DROPPING, DRAWING, OPTIMISING, TRAINING = (  # a file does not wait for somebody's training
+    {**LONG, "show_progress": progress, "concurrency_id": kind}
+    for kind, progress in (
+        ("drop", "hidden"), ("draw", "full"), ("optimise", "hidden"), ("train", "hidden"),
+    )
+)  # fmt: skip
 DONE = "The picture is yours: drag the strength."
 
 
@@ -254,7 +257,7 @@ class Page:
         self.gallery.pick(self.example, session, whole, **QUICK)
         self.drop.upload(
             self.take_in, [session, self.drop], self.stage, preprocess=False, **QUICK
-        ).then(self.dropped, session, [self.drop, *whole], **LONG)
+        ).then(self.dropped, session, [self.drop, *whole], **DROPPING)
         self.stage.stop(self.stop, session, None, **QUICK)
 
         for index, row in enumerate(self.rows):
@@ -262,7 +265,7 @@ class Page:
         self.chip_list.pick(self.chip, session, whole, **QUICK)
         self.add.click(self.another, session, whole, **QUICK)
         self.keep.input(self.preserve, [session, self.keep], whole, **QUICK)
-        self.draw_grid.click(self.draw, session, self.grid, **{**LONG, "show_progress": "full"})
+        self.draw_grid.click(self.draw, session, self.grid, **DRAWING)
         self.draw_map.click(self.chart, session, self.map, **QUICK)
         self.grid.pick(self.take, session, whole, **QUICK)
 
@@ -284,10 +287,10 @@ class Page:
         row.threshold.release(self.settle, session, self.past, **QUICK)
         row.method.input(self.choose, [session, number, row.method], whole, **QUICK)
         row.run.click(self.announce, session, self.stage, **QUICK).then(
-            self.optimise, [session, number], whole, **LONG
+            self.optimise, [session, number], whole, **OPTIMISING
         )
         row.train.click(self.announce, session, self.stage, **QUICK).then(
-            self.train, [session, number], whole, **LONG
+            self.train, [session, number], whole, **TRAINING
         )
         row.remove.click(self.remove, [session, number], whole, **QUICK)
 
