@@ -267,7 +267,7 @@ def source(**more: Any) -> dict[str, Any]:
         with_recipe("{" * 100_000),
         with_recipe("[" * 100_000 + "]" * 100_000),
         with_recipe("A" * 50_000_000, packed=True),  # 50 kB that become 50 MB
-        with_recipe(source(source={"noise": "const", "w_plus": {"shape": [10**9] * 2, "data": ""}})),
+        with_recipe(source(source={"noise": "const", "w_plus": {"shape": [10**9, 9], "data": ""}})),
         with_recipe(source(source={"noise": "const", "w_plus": "A" * 10**6})),
         with_recipe(source(source={"noise": "const", "seed": 10**30, "truncation": 1})),
         with_recipe(source(edits=[{"method": "direction", "target": EVIL, "neutral": EVIL,
