@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import pytest
@@ -300,6 +301,22 @@ def test_every_step_is_reported_with_its_terms(network: StyleGAN2) -> None:
     assert first["latent"] == 0
     assert calls[1][2]["loss"] == pytest.approx(first["loss"], abs=1e-6)
     assert last["latent"] > 0 and last["clip"] < first["clip"]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_every_step_shows_its_edit_and_the_last_is_the_result(
+    network: StyleGAN2, space: Space
+) -> None:
+    edits: list[Edit] = []
+    start = latents(network, 2)
+    result = optimize(
+        network, LinearEmbedder(32), start, PROMPT, paper(space, 5), on_edit=edits.append
+    )
+    styles = [edit.apply(network, start) for edit in edits]
+    assert len(styles) == 5
+    assert torch.equal(styles[-1], result.apply(network, start))
+    # what was shown stays as it was: every step from the third on (rate 0 at first) is another
+    assert all(not torch.equal(a, b) for a, b in pairwise(styles[1:]))
 
 
 # --- errors -------------------------------------------------------------------

@@ -75,7 +75,7 @@ def address(server: Server) -> str:
     return server.address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: its event loop is in the way of everybody else's
 def browser() -> Iterator[Any]:
     with chromium() as browser:
         yield browser

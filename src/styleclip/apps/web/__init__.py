@@ -1,1 +1,1 @@
-"""The page of who writes no Python. `serve` starts it; `page`, `api`, `telling` know gradio."""
+"""The page of who writes no Python; `serve` starts it, and few modules know gradio."""

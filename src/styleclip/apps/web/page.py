@@ -1,58 +1,51 @@
-"""The layout of the page and its wiring: what is pressed becomes a look, a look what is shown.
+"""What the page does: what is pressed becomes a look, and a look what is shown.
 
-  who (seed, examples, file) | view (before | after, history, save) | ask (sentences, sliders)
+  control -> handler -> Session.change(look) -> `_whole` (every control again) or the stage alone
 Sliders are answered outside the queue, the newest position only; long work waits in the queue and
-streams. Every handler ends in `_whole` (all controls from the look) or in the stage alone.
+streams.
 """
 
 from __future__ import annotations
 
-import html
-import importlib.util
+import math
 import random
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from styleclip.apps.web.api import Api
+from styleclip.apps.web.controls import AUTOMATIC, TRUNCATION, Controls, RowControls
 from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.guard import Guarded
 from styleclip.apps.web.jobs import StoppedError
 from styleclip.apps.web.links import Wanted, link_of, wanted_by
 from styleclip.apps.web.saving import Kind, save_file
 from styleclip.apps.web.session import (
-    METHODS,
-    MOST_LETTERS,
     MOST_ROWS,
-    MOST_STRENGTH,
     Look,
     Row,
     Session,
 )
 from styleclip.apps.web.show import encode, thumb
-from styleclip.apps.web.telling import plain, told
+from styleclip.apps.web.telling import plain, sentence, told
 from styleclip.apps.web.uploads import taken
 from styleclip.errors import StyleclipError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-STATIC = Path(__file__).parent / "static"
 EXAMPLES = (15, 3, 8, 21, 30, 42, 57, 64)  # seeds
-TRUNCATION = 0.7
-OPENING = "a face with red hair"  # the sentence that the page opens with
-AUTOMATIC = 0.1  # where the threshold's slider stands while it is automatic
 LONG_AT_ONCE = 1  # long works of a kind at a time; others wait in the order of asking
 GRID = ((-3.0, 0.0, 2.0, 4.0, 6.0, 8.0), (0.0, 0.05, 0.1, 0.15))  # strengths, thresholds
-NAMES = {"direction": "Direction", "mapper": "Mapper", "optimisation": "Optimise"}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
-LIVE: dict[str, Any] = {"trigger_mode": "always_last", **QUICK}
+# Messages (gr.Error, gr.Warning) are only shown for events of the queue: NOW and LIVE raise none.
+QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", **PRIVATE}
+NOW: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
+LIVE: dict[str, Any] = {"trigger_mode": "always_last", **NOW}
 LONG: dict[str, Any] = {"concurrency_limit": LONG_AT_ONCE, **PRIVATE}
 DROPPING, DRAWING, OPTIMISING, TRAINING = (  # a file does not wait for somebody's training
     {**LONG, "show_progress": progress, "concurrency_id": kind}
@@ -63,233 +56,75 @@ DROPPING, DRAWING, OPTIMISING, TRAINING = (  # a file does not wait for somebody
 DONE = "The picture is yours: drag the strength."
 
 
-@dataclass(frozen=True)
-class RowControls:
-    """The controls of one sentence."""
-
-    box: gr.Group
-    target: gr.Textbox
-    strength: gr.Slider
-    method: gr.Radio
-    run: gr.Button
-    threshold: gr.Slider
-    neutral: gr.Textbox
-    train: gr.Button
-    remove: gr.Button
-
-    @property
-    def all(self) -> list[Any]:
-        """In the order of ``_row_updates``."""
-        return [self.box, self.target, self.strength, self.method, self.run, self.threshold,
-                self.neutral, self.train, self.remove]  # fmt: skip
-
-
 class Page:
     """The page of one engine. ``blocks`` is the gradio app."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.chips = _suggestions(engine.studio.vocabulary)
-        name, neutral = engine.studio.model.name, engine.studio.model.neutral
-        self.opening = OPENING if neutral and OPENING.startswith(neutral) else ""
         with Guarded(
-            title="StyleCLIP", analytics_enabled=False, fill_width=True,
+            title="StyleCLIP", analytics_enabled=False, fill_width=True
         ) as self.blocks:  # fmt: skip
             self.session = gr.State(Session())  # forgotten by the blocks
-            self._head(name)
-            with gr.Row(elem_id="studio"):
-                self._who()
-                self._view()
-                self._ask()
-            self._more()
-            self.saver = _custom("saver.js", "<span></span>", elem_id="saver")
-            self.address = _custom("address.js", "<span></span>", elem_id="address")
-            self.query = gr.Textbox(visible="hidden", elem_id="query")
-            self.whole = [
-                self.stage, self.address, self.history, self.undo, self.redo, self.person,
-                self.seed, self.truncation, self.keep, self.add,
-                *(control for row in self.rows for control in row.all),
-            ]  # fmt: skip
-            self.past = self.whole[1:5]
+            self.controls = Controls(engine.studio)
             Api(engine).offer()  # first: names of calls are given once
-            self._wire()
-
-    # layout
-
-    def _head(self, name: str) -> None:
-        with gr.Row(elem_id="head"):
-            gr.HTML(
-                "<h1>StyleCLIP</h1><p>Say what should change in a picture, and drag how much. "
-                f"Model: {html.escape(name)}.</p>"
-            )
-            self.undo = gr.Button("Undo", size="sm", elem_id="undo", interactive=False)
-            self.redo = gr.Button("Redo", size="sm", elem_id="redo", interactive=False)
-
-    def _who(self) -> None:
-        with gr.Column(elem_id="who"):
-            self.person = gr.HTML("", elem_id="person")
-            self.dice = gr.Button("Someone else", elem_id="dice")
-            self.gallery = _custom("thumbs.js", _static("thumbs.html"), elem_id="examples")
-            self.drop = gr.File(
-                label="Your own picture", show_label=False, file_types=["image"], type="filepath",
-                height=64, elem_id="drop",
-            )  # fmt: skip
-            gr.HTML(
-                '<p class="sc-help">A face in the middle of a square works best. A PNG that was '
-                "saved here brings all its sliders back.</p>"
-            )
-            with gr.Group():
-                self.seed = gr.Number(
-                    0, precision=0, minimum=0, label="Seed", elem_id="seed",
-                    info="The same number is the same person.",
-                )  # fmt: skip
-                self.truncation = gr.Slider(
-                    0, 1.5, TRUNCATION, step=0.05, label="Variety", elem_id="truncation",
-                    info="0 is the average face.", buttons=[],
-                )  # fmt: skip
-
-    def _view(self) -> None:
-        with gr.Column(elem_id="view"):
-            self.stage = _custom("stage.js", _static("stage.html"), elem_id="stage")
-            with gr.Row(elem_id="tools"):
-                self.png = gr.Button("Save PNG", size="sm", variant="primary", elem_id="save-png")
-                self.gif = gr.Button("GIF", size="sm", elem_id="save-gif")
-                self.mp4 = gr.Button("MP4", size="sm", elem_id="save-mp4", visible=_has_films())
-                self.latent = gr.Button("Latent", size="sm", elem_id="save-latent")
-                self.link = gr.Button("Copy link", size="sm", elem_id="copy-link")
-            self.history = _custom("thumbs.js", _static("thumbs.html"), elem_id="history")
-
-    def _ask(self) -> None:
-        with gr.Column(elem_id="ask"):
-            self.rows = [self._row(index) for index in range(MOST_ROWS)]
-            with gr.Column(visible=bool(self.chips), elem_id="try"):
-                gr.HTML('<p class="sc-title">Or try</p>')
-                self.chip_list = _custom(
-                    "thumbs.js", _static("thumbs.html"), elem_id="chips",
-                    value={"items": [{"text": short, "title": text} for short, text in self.chips]},
-                )  # fmt: skip
-            self.add = gr.Button("Add another sentence", size="sm", elem_id="add")
-            self.keep = gr.Dropdown(
-                list(self.engine.studio.vocabulary), multiselect=True, allow_custom_value=True,
-                label="Keep as it is", elem_id="keep",
-                info="What directions must leave alone: choose, or type your own words.",
-            )  # fmt: skip
-
-    def _row(self, index: int) -> RowControls:
-        number = index + 1
-        with gr.Group(
-            visible=index == 0, elem_id=f"row-{number}", elem_classes="row-box"
-        ) as box:  # fmt: skip
-            target = gr.Textbox(
-                label="What the picture should show", placeholder=self.opening or "something else",
-                info="Press Enter to see it.", max_length=MOST_LETTERS, max_lines=1,
-                elem_id=f"target-{number}",
-            )  # fmt: skip
-            most = MOST_STRENGTH["direction"]
-            strength = gr.Slider(
-                -most, most, 0, step=0.1, label="Strength", elem_id=f"strength-{number}",
-                info="0 changes nothing, negative is the opposite.", buttons=[],
-            )  # fmt: skip
-            method = gr.Radio(
-                [(NAMES[each], each) for each in METHODS], value="direction", label="Method",
-                info="Direction and mapper answer at once; optimising takes seconds.",
-                elem_id=f"method-{number}",
-            )  # fmt: skip
-            run = gr.Button(
-                "Optimise this picture", variant="primary", visible=False, elem_id=f"run-{number}"
-            )
-            with gr.Accordion("More", open=False, elem_id=f"more-{number}"):
-                threshold = gr.Slider(
-                    0, 0.3, AUTOMATIC, step=0.01, label="Threshold", buttons=[],
-                    info="Of a direction: a higher one moves fewer channels, so less else changes.",
-                    elem_id=f"threshold-{number}",
-                )  # fmt: skip
-                neutral = gr.Textbox(
-                    label="Instead of", placeholder=self.engine.studio.model.neutral,
-                    info="What pictures show anyway; the change is from this to the sentence.",
-                    max_length=MOST_LETTERS, max_lines=1, elem_id=f"neutral-{number}",
-                )  # fmt: skip
-                train = gr.Button(
-                    "Train a mapper for this sentence", size="sm", elem_id=f"train-{number}"
-                )
-                remove = gr.Button("Remove", size="sm", elem_id=f"remove-{number}")
-        return RowControls(box, target, strength, method, run, threshold, neutral, train, remove)
-
-    def _more(self) -> None:
-        with gr.Accordion("Compare strengths and thresholds", open=False, elem_id="compare"):
-            gr.HTML(
-                '<p class="sc-help">The last sentence over strength (to the right) and threshold '
-                "(downwards). Choose a picture to take its values.</p>"
-            )
-            self.draw_grid = gr.Button("Draw them", size="sm", elem_id="draw-grid")
-            self.grid = _custom("thumbs.js", _static("thumbs.html"), elem_id="grid")
-
-        with gr.Accordion("Where it changed", open=False, elem_id="changed"):
-            gr.HTML(
-                '<p class="sc-help">The brighter, the more a place changed; and the style channels '
-                "that moved most, in standard deviations of theirs over random pictures.</p>"
-            )
-            self.draw_map = gr.Button("Show it", size="sm", elem_id="draw-map")
-            self.map = gr.HTML("", elem_id="map")
+            self._wire(self.controls)
 
     # wiring
 
-    def _wire(self) -> None:
-        session, whole = self.session, self.whole
+    def _wire(self, c: Controls) -> None:
+        session, whole = self.session, c.whole
         self.blocks.load(
-            self.first, [session, self.query], whole,
+            self.first, [session, c.query], whole,
             js="(session, query) => [session, window.location.search]", **QUICK,
-        ).then(self.some, None, self.gallery, **QUICK).then(
+        ).then(self.some, None, c.gallery, **QUICK).then(
             self.begin, session, whole, **QUICK
         )  # fmt: skip
-        gr.on(
-            [self.undo.click], self.go_back, session, whole, **QUICK
-        )  # fmt: skip
-        self.redo.click(self.go_on, session, whole, **QUICK)
-        self.history.pick(self.go_to, session, whole, **QUICK)
+        c.undo.click(self.go_back, session, whole, **QUICK)
+        c.redo.click(self.go_on, session, whole, **QUICK)
+        c.history.pick(self.go_to, session, whole, **QUICK)
 
-        someone = [session, self.seed, self.truncation]
-        self.dice.click(self.roll, [session, self.truncation], whole, **QUICK)
-        self.seed.submit(self.someone, someone, whole, **QUICK)
-        self.seed.blur(self.someone, someone, whole, **QUICK)
-        self.truncation.input(self.vary, someone, [self.stage, self.person], **LIVE)
-        self.truncation.release(self.settle, session, self.past, **QUICK)
-        self.gallery.pick(self.example, session, whole, **QUICK)
-        self.drop.upload(
-            self.take_in, [session, self.drop], self.stage, preprocess=False, **QUICK
-        ).then(self.dropped, session, [self.drop, *whole], **DROPPING)
-        self.stage.stop(self.stop, session, None, **QUICK)
+        someone = [session, c.seed, c.truncation]
+        c.dice.click(self.roll, [session, c.truncation], whole, **QUICK)
+        c.seed.submit(self.someone, someone, whole, **QUICK)
+        c.seed.blur(self.someone, someone, whole, **QUICK)
+        c.truncation.input(self.vary, someone, [c.stage, c.person], **LIVE)
+        c.truncation.release(self.settle, session, c.past, **NOW)
+        c.gallery.pick(self.example, session, whole, **QUICK)
+        c.drop.upload(self.take_in, [session, c.drop], c.stage, preprocess=False, **NOW).then(
+            self.dropped, session, [c.drop, *whole], **DROPPING
+        )
+        c.stage.stop(self.stop, session, None, **NOW)
 
-        for index, row in enumerate(self.rows):
-            self._wire_row(index, row)
-        self.chip_list.pick(self.chip, session, whole, **QUICK)
-        self.add.click(self.another, session, whole, **QUICK)
-        self.keep.input(self.preserve, [session, self.keep], whole, **QUICK)
-        self.draw_grid.click(self.draw, session, self.grid, **DRAWING)
-        self.draw_map.click(self.chart, session, self.map, **QUICK)
-        self.grid.pick(self.take, session, whole, **QUICK)
+        for index, row in enumerate(c.rows):
+            self._wire_row(c, index, row)
+        c.chip_list.pick(self.chip, session, whole, **QUICK)
+        c.add.click(self.another, session, whole, **QUICK)
+        c.keep.input(self.preserve, [session, c.keep], whole, **QUICK)
+        c.draw_grid.click(self.draw, session, c.grid, **DRAWING)
+        c.draw_map.click(self.chart, session, c.map, **QUICK)
+        c.grid.pick(self.take, session, whole, **QUICK)
 
-        self.png.click(self.saved("png"), session, self.saver, **QUICK)
-        self.gif.click(self.saved("gif"), session, self.saver, **QUICK)
-        self.mp4.click(self.saved("mp4"), session, self.saver, **QUICK)
-        self.latent.click(self.saved("latent"), session, self.saver, **QUICK)
-        self.link.click(self.copied, session, self.saver, **QUICK)
+        c.png.click(self.saved("png"), session, c.saver, **QUICK)
+        c.gif.click(self.saved("gif"), session, c.saver, **QUICK)
+        c.mp4.click(self.saved("mp4"), session, c.saver, **QUICK)
+        c.latent.click(self.saved("latent"), session, c.saver, **QUICK)
+        c.link.click(self.copied, session, c.saver, **QUICK)
 
-    def _wire_row(self, index: int, row: RowControls) -> None:
-        session, whole = self.session, self.whole
+    def _wire_row(self, c: Controls, index: int, row: RowControls) -> None:
+        session, whole = self.session, c.whole
         number = gr.State(index)
         texts = [session, number, row.target, row.neutral]
         for event in (row.target.submit, row.target.blur, row.neutral.submit, row.neutral.blur):
             event(self.ask, texts, whole, **QUICK)
-        row.strength.input(self.slide, [session, number, row.strength], self.stage, **LIVE)
-        row.strength.release(self.settle, session, self.past, **QUICK)
-        row.threshold.input(self.thin, [session, number, row.threshold], self.stage, **LIVE)
-        row.threshold.release(self.settle, session, self.past, **QUICK)
+        row.strength.input(self.slide, [session, number, row.strength], c.stage, **LIVE)
+        row.strength.release(self.settle, session, c.past, **NOW)
+        row.threshold.input(self.thin, [session, number, row.threshold], c.stage, **LIVE)
+        row.threshold.release(self.settle, session, c.past, **NOW)
         row.method.input(self.choose, [session, number, row.method], whole, **QUICK)
-        row.run.click(self.announce, session, self.stage, **QUICK).then(
+        row.run.click(self.announce, session, c.stage, **NOW).then(
             self.optimise, [session, number], whole, **OPTIMISING
         )
-        row.train.click(self.announce, session, self.stage, **QUICK).then(
+        row.train.click(self.announce, session, c.stage, **NOW).then(
             self.train, [session, number], whole, **TRAINING
         )
         row.remove.click(self.remove, [session, number], whole, **QUICK)
@@ -302,7 +137,7 @@ class Page:
         with told():
             wanted = wanted_by(query or "")
             if wanted is None:
-                wanted = Wanted(EXAMPLES[0], TRUNCATION, (Row(self.opening),))
+                wanted = Wanted(EXAMPLES[0], TRUNCATION, (Row(self.controls.opening),))
             subject = self.engine.person(wanted.seed, wanted.truncation)
             session.change(Look(subject, wanted.rows or (Row(),), wanted.keep))
             session.fits = wanted.fits
@@ -354,12 +189,12 @@ class Page:
 
     def vary(self, session: Session, seed: float | None, truncation: float) -> list[Any]:
         """Another variety, live."""
-        with told(), session.lock:
+        with session.lock:
             source = session.look.subject.source
             at = source.seed if source.seed is not None else int(seed or 0)
             look = session.look.with_subject(self.engine.person(at, truncation))
-            session.change(self.engine.found(look), "truncation")
-            return [self._stage(session, before=True), self._portraits(session.look)]
+            note = self._live_change(session, look, "truncation")
+            return [self._stage(session, note, before=True), self._portraits(session.look)]
 
     def take_in(self, session: Session, file: dict[str, Any] | None) -> dict[str, Any]:
         """A file was dropped: it is read and deleted, and waits for its turn in memory."""
@@ -416,34 +251,42 @@ class Page:
         """A suggestion: it becomes the last sentence."""
         with told(), session.lock:
             index = len(session.look.rows) - 1
-            target = self.chips[int(event.index) % len(self.chips)][1]
+            target = self.controls.chips[int(event.index) % len(self.controls.chips)][1]
             look = session.look.with_row(index, target=target, neutral="")
             return self._asked(session, look, index)
 
     def slide(self, session: Session, index: int, strength: float) -> Any:
         """A strength, live."""
         with session.lock:
-            look = session.look.with_row(index, strength=float(strength))
+            if index >= len(session.look.rows):  # removed a moment ago
+                return gr.skip()
+            look = session.look.with_row(index, strength=_within(strength, 20.0))
             return self._live(session, look, f"strength {index}")
 
     def thin(self, session: Session, index: int, threshold: float) -> Any:
         """A threshold, live."""
         with session.lock:
-            look = session.look.with_row(index, threshold=float(threshold))
+            if index >= len(session.look.rows):
+                return gr.skip()
+            look = session.look.with_row(index, threshold=abs(_within(threshold, 0.99)))
             return self._live(session, look, f"threshold {index}")
 
-    def _live(self, session: Session, look: Look, control: str) -> Any:
+    def _live(self, session: Session, look: Look, control: str) -> dict[str, Any]:
+        return self._stage(session, self._live_change(session, look, control))
+
+    def _live_change(self, session: Session, look: Look, control: str) -> str:
+        """A look of a drag that goes on, and what is wrong with it: nothing, mostly."""
         note = ""
         try:
             look = self.engine.found(look)
-        except StyleclipError as error:  # a threshold that leaves nothing: say it, keep sliding
+        except StyleclipError as error:  # a threshold that leaves nothing
             note = plain(error)
         session.change(look, control)
-        return self._stage(session, note)
+        return note
 
     def settle(self, session: Session) -> list[Any]:
         """A slider was let go: its picture is there, so only the history grows."""
-        with told(), session.lock:
+        with session.lock:
             session.settle()
             return self._history(session)
 
@@ -453,7 +296,8 @@ class Page:
                 look = session.look.with_row(index, method=method)
                 return self._asked(session, look, index)
             except StyleclipError as error:  # the controls show what is true still
-                return self._whole(session, plain(error))
+                gr.Warning(sentence(error), title="")
+                return self._whole(session)
 
     def another(self, session: Session) -> list[Any]:
         with told(), session.lock:
@@ -471,7 +315,8 @@ class Page:
                 look = self.engine.found(session.look.with_keep(names or ()))
                 notes = self.engine.notes(look)
             except StyleclipError as error:  # the controls show what is true still
-                return self._whole(session, plain(error))
+                gr.Warning(sentence(error), title="")
+                return self._whole(session)
             session.change(look)
             return self._whole(session, " ".join(notes))
 
@@ -658,9 +503,10 @@ class Page:
 
     def _picture(self, session: Session, look: Look) -> Image.Image:
         """The picture of a look, drawn once for one after the other who asks."""
-        if session.drawn is None or session.drawn[0] is not look:
-            session.drawn = (look, self.engine.picture(look))
-        return session.drawn[1]
+        drawn = session.drawn
+        if drawn is None or drawn[0] is not look:
+            drawn = session.drawn = (look, self.engine.picture(look))
+        return drawn[1]
 
     def _row_updates(self, look: Look, index: int) -> list[Any]:
         """As ``RowControls.all`` has them."""
@@ -702,78 +548,12 @@ class Page:
         stage = {"n": session.version, "busy": busy}
         if news.picture is not None:
             stage["after"] = news.picture
-        return [stage, *[gr.skip()] * (len(self.whole) - 1)]
+        return [stage, *[gr.skip()] * (len(self.controls.whole) - 1)]
 
     def _nothing(self) -> list[Any]:
-        return [gr.skip()] * len(self.whole)
+        return [gr.skip()] * len(self.controls.whole)
 
 
-def _has_films() -> bool:
-    """Whether MP4 can be written here (extra ``video``)."""
-    return importlib.util.find_spec("av") is not None
-
-
-def _static(name: str) -> str:
-    return (STATIC / name).read_text(encoding="utf-8")
-
-
-def _custom(script: str, template: str, **options: Any) -> Any:
-    """A component of our own: a template that stays, and a script that shows ``value`` in it."""
-    return gr.HTML(
-        html_template=template, js_on_load=_static(script), apply_default_css=False, **options
-    )
-
-
-def _suggestions(vocabulary: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """(short, whole) sentences that the model knows, one or two of a kind."""
-    found = []
-    for texts in vocabulary.values():
-        for text in texts[-1:]:
-            short = text.removeprefix("a face ").removeprefix("with ").removeprefix("a ")
-            found.append((short, text))
-    return found[:12]
-
-
-def theme() -> gr.themes.Base:
-    """Fonts of the machine, one accent, soft edges."""
-    from gradio.themes import colors, sizes
-
-    sans = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans",
-            "sans-serif")  # fmt: skip
-    return gr.themes.Base(
-        primary_hue=colors.teal, neutral_hue=colors.stone, radius_size=sizes.radius_lg,
-        font=sans, font_mono=("ui-monospace", "DejaVu Sans Mono", "monospace"),
-    ).set(
-        body_background_fill="*neutral_50", body_background_fill_dark="*neutral_950",
-        block_border_width="1px", block_shadow="none",
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_600",
-        button_primary_text_color="white", button_primary_text_color_dark="white",
-        slider_color="*primary_700", slider_color_dark="*primary_400",
-        color_accent="*primary_700", color_accent_soft="*primary_50",
-        button_secondary_background_fill="white",
-        button_secondary_background_fill_hover="*neutral_100",
-        button_secondary_background_fill_dark="*neutral_800",
-        button_secondary_background_fill_hover_dark="*neutral_700",
-        button_secondary_border_color="*neutral_300",
-        button_secondary_border_color_dark="*neutral_700",
-        button_border_width="1px", button_large_text_weight="500", button_small_text_weight="500",
-        block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
-        body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_400",
-        block_title_text_color="*neutral_800", block_title_text_color_dark="*neutral_100",
-        block_title_text_weight="550",
-        checkbox_label_background_fill="white", checkbox_label_background_fill_dark="*neutral_800",
-        checkbox_label_border_color="*neutral_300", checkbox_label_border_width="1px",
-    )  # fmt: skip
-
-
-def launch_options() -> dict[str, Any]:
-    """What ``launch`` is told about looks and about what may leave the server: nothing."""
-    return {
-        "theme": theme(), "css": _static("page.css"), "js": _static("page.js"),
-        "footer_links": ["api"], "run_history": False, "enable_monitoring": False,
-        "ssr_mode": False, "pwa": False, "allowed_paths": [], "show_error": True, "share": False,
-        "quiet": True, "inbrowser": False,
-    }  # fmt: skip
+def _within(number: float, most: float) -> float:
+    """A slider's number, whoever sent it: finite, and not beyond ``most`` either way."""
+    return min(max(float(number), -most), most) if math.isfinite(number) else 0.0

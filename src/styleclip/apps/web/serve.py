@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from styleclip.apps.web.page import Page
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-SESSIONS = 200  # people that are remembered at once; the oldest are forgotten
+SESSIONS = 100  # people that are remembered at once; the oldest are forgotten
 
 
 def serve(
@@ -74,7 +74,7 @@ def _launch(
 
     from styleclip.apps.web.gate import Gate
     from styleclip.apps.web.limits import LARGEST_FILE, BodyLimit
-    from styleclip.apps.web.page import launch_options
+    from styleclip.apps.web.theme import launch_options
 
     gate = Middleware(Gate, loopback=host in LOOPBACK and login is None)
     page.blocks.queue(default_concurrency_limit=4, max_size=100, api_open=False)
