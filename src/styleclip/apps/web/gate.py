@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -96,7 +97,9 @@ class Gate:
             pass
         except Exception as error:  # of gradio, or of ours: a bug, or nonsense that it let in
             note(f"{scope['method']} {scope['path'][:80]}", error)
-            if not begun:
+            if begun:  # a stream ends where it is
+                await send({"type": "http.response.body", "body": b""})
+            else:
                 await _say(sends, 500, "this could not be answered: the log says why")
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -234,7 +237,7 @@ async def _uploaded(scope: Scope, receive: Receive) -> str:
 
     try:
         form = await Request(scope, receives).form(max_files=1, max_fields=1)
-    except MultiPartException as error:
+    except (MultiPartException, HTTPException) as error:
         raise RefusedError(400, "this is not one file") from error
     try:
         files = [each for each in form.getlist("files") if not isinstance(each, str)]
