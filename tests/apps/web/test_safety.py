@@ -314,7 +314,7 @@ def test_nothing_that_is_said_becomes_part_of_the_page(visit: Any, tmp_path: Pat
 def test_of_one_nothing_is_reached_by_another(address: str, person: Person) -> None:
     mine = person.http.get("/config").text
     assert person.hash not in mine and "data:image/jpeg" not in mine
-    person.say("a face with a mohawk")
+    person.say("a face with a secret of mine")  # no suggestion
     file = person.upload(b"mine", "mine.png")
     with Person(address) as other:
         other.open()
@@ -327,7 +327,7 @@ def test_of_one_nothing_is_reached_by_another(address: str, person: Person) -> N
             answer = other.http.get("/gradio_api/queue/data", params={"session_hash": guess})
             everything += answer.text
             everything += other.http.get(f"/gradio_api/call/edit/{guess}").text
-        assert "mohawk" not in everything and person.stage["after"] not in everything
+        assert "secret of mine" not in everything and person.stage["after"] not in everything
         with pytest.raises(RefusedError):
             other.do("history", "pick", data={"index": "__class__"})
     person.do("drop", "upload", None)  # they never dropped it

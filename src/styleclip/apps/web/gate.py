@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -50,6 +51,9 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the answer says what it would
 
 
 class RefusedError(Exception):
