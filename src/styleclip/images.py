@@ -159,7 +159,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         )
     try:
         recipe = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ImageError(f"the recipe in {path} is damaged: make the picture again") from error
     if not isinstance(recipe, dict):
         raise ImageError(f"the recipe in {path} is not a JSON object: make the picture again")

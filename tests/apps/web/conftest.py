@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +39,40 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("uploads")
 
 
+@dataclass
+class Server:
+    """A running page: where, which process, and what it wrote."""
+
+    address: str
+    pid: int
+    lines: list[str] = field(default_factory=list)
+
+    def listen(self, said: Any) -> None:
+        for line in said:
+            self.lines.append(line)
+
+
 @pytest.fixture(scope="session")
-def address(temporary: Path) -> Iterator[str]:
-    """Of a running page of the portraits."""
+def server(temporary: Path) -> Iterator[Server]:
+    """A page of the portraits."""
     environment = {
         "GRADIO_TEMP_DIR": str(temporary),
         "PYTHONPATH": os.pathsep.join(["src", os.environ.get("PYTHONPATH", "")]),
     }
-    with serving(environment=environment) as (address, _):
-        yield address
+    with serving(environment=environment) as (address, process):
+        server = Server(address, process.pid)
+        reader = threading.Thread(target=server.listen, args=(process.stdout,), daemon=True)
+        reader.start()
+        yield server
+        process.terminate()
+        reader.join(30)
+    assert list(temporary.iterdir()) == []  # it left nothing
+
+
+@pytest.fixture(scope="session")
+def address(server: Server) -> str:
+    """Of that page."""
+    return server.address
 
 
 @pytest.fixture(scope="module")  # not longer: its event loop is in the way of everybody else's

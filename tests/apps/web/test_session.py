@@ -107,6 +107,21 @@ def test_the_history_is_bounded() -> None:
     assert len(session.moments) == MOST_LOOKS and session.look.rows[0].target == "119"
 
 
+def test_large_pictures_bound_it_sooner() -> None:
+    def large() -> Subject:
+        return replace(subject(), picture=Image.new("L", (2000, 2000)))
+
+    session, same = Session(), large()
+    for i in range(10):
+        session.change(Look(same, (Row(str(i)),)))
+    assert len(session.moments) == 10  # it is one picture
+    for i in range(5):
+        session.change(Look(large(), (Row(str(i)),)))
+    assert [each.look.rows[0].target for each in session.moments] == ["2", "3", "4"]
+    session.change(Look(replace(subject(), picture=Image.new("L", (9000, 9000)))))
+    assert len(session.moments) == 1 and session.begun
+
+
 @given(st.lists(st.one_of(st.just("undo"), st.just("redo"), st.text("ab", min_size=1))))
 def test_history_is_what_a_list_says(actions: list[str]) -> None:
     session, looks, at = begun("start"), ["start"], 0

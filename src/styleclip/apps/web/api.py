@@ -41,7 +41,7 @@ class Api:
         api(self.invert, api_name="invert", **options)
         api(self.edit, api_name="edit", **options)
         api(self.animate, api_name="animate", **options)
-        long: dict[str, Any] = {"concurrency_id": "long", "concurrency_limit": 1}
+        long: dict[str, Any] = {"concurrency_id": "optimise", "concurrency_limit": 1}
         api(self.optimise, api_name="optimise", **long)
 
     def picture(self, seed: int = 0, truncation: float = 0.7) -> dict[str, Any]:

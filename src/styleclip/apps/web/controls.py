@@ -87,8 +87,6 @@ class Controls:
                 label="Your own picture", show_label=False, file_types=["image"], type="filepath",
                 height=64, elem_id="drop",
             )  # fmt: skip
-            # gradio's own way to the path leaves an empty file behind for each upload
-            vars(self.drop)["preprocess"] = _path_of
             gr.HTML(
                 '<p class="sc-help">A face in the middle of a square works best. A PNG that was '
                 "saved here brings all its sliders back.</p>"
@@ -191,10 +189,6 @@ class Controls:
 def _has_films() -> bool:
     """Whether MP4 can be written here (extra ``video``)."""
     return importlib.util.find_spec("av") is not None
-
-
-def _path_of(payload: Any) -> str | None:
-    return None if payload is None else str(payload.path)
 
 
 def _custom(script: str, template: str, **options: Any) -> Any:

@@ -36,7 +36,7 @@ class BodyLimit:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self.most:
-                raise _TooLargeError
+                raise TooLargeError
             return message
 
         async def watched(message: Message) -> None:
@@ -46,12 +46,12 @@ class BodyLimit:
 
         try:
             await self.app(scope, counted, watched)
-        except _TooLargeError:
+        except TooLargeError:
             if not begun:
                 await _refuse(send)
 
 
-class _TooLargeError(Exception):
+class TooLargeError(Exception):
     """More came than was told."""
 
 

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -21,6 +20,7 @@ import gradio as gr
 from styleclip.apps.web.api import Api
 from styleclip.apps.web.controls import AUTOMATIC, TRUNCATION, Controls, RowControls
 from styleclip.apps.web.engine import Engine
+from styleclip.apps.web.guard import Guarded
 from styleclip.apps.web.jobs import StoppedError
 from styleclip.apps.web.links import Wanted, link_of, wanted_by
 from styleclip.apps.web.saving import Kind, save_file
@@ -31,25 +31,28 @@ from styleclip.apps.web.session import (
     Session,
 )
 from styleclip.apps.web.show import encode, thumb
-from styleclip.apps.web.telling import sentence, told
+from styleclip.apps.web.telling import plain, sentence, told
+from styleclip.apps.web.uploads import taken
 from styleclip.errors import StyleclipError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 EXAMPLES = (15, 3, 8, 21, 30, 42, 57, 64)  # seeds
-LONG_AT_ONCE = 1  # long works that compute at a time; others wait in the order of asking
-FORGET = 3600  # seconds after which an upload that nobody asked to read is deleted
+LONG_AT_ONCE = 1  # long works of a kind at a time; others wait in the order of asking
 GRID = ((-3.0, 0.0, 2.0, 4.0, 6.0, 8.0), (0.0, 0.05, 0.1, 0.15))  # strengths, thresholds
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Messages (gr.Error, gr.Warning) are only shown for events of the queue: NOW and LIVE raise none.
 QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", **PRIVATE}
 NOW: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
 LIVE: dict[str, Any] = {"trigger_mode": "always_last", **NOW}
-LONG: dict[str, Any] = {
-    "show_progress": "hidden", "concurrency_limit": LONG_AT_ONCE, "concurrency_id": "long",
-    **PRIVATE,
-}  # fmt: skip
+LONG: dict[str, Any] = {"concurrency_limit": LONG_AT_ONCE, **PRIVATE}
+DROPPING, DRAWING, OPTIMISING, TRAINING = (  # a file does not wait for somebody's training
+    {**LONG, "show_progress": progress, "concurrency_id": kind}
+    for kind, progress in (
+        ("drop", "hidden"), ("draw", "full"), ("optimise", "hidden"), ("train", "hidden"),
+    )
+)  # fmt: skip
 DONE = "The picture is yours: drag the strength."
 
 
@@ -58,11 +61,10 @@ class Page:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        with gr.Blocks(
-            title="StyleCLIP", analytics_enabled=False, fill_width=True,
-            delete_cache=(600, FORGET),
+        with Guarded(
+            title="StyleCLIP", analytics_enabled=False, fill_width=True
         ) as self.blocks:  # fmt: skip
-            self.session = gr.State(Session(), delete_callback=_left)
+            self.session = gr.State(Session())  # forgotten by the blocks
             self.controls = Controls(engine.studio)
             Api(engine).offer()  # first: names of calls are given once
             self._wire(self.controls)
@@ -72,7 +74,7 @@ class Page:
     def _wire(self, c: Controls) -> None:
         session, whole = self.session, c.whole
         self.blocks.load(
-            self.first, [session, c.query], [session, *whole],
+            self.first, [session, c.query], whole,
             js="(session, query) => [session, window.location.search]", **QUICK,
         ).then(self.some, None, c.gallery, **QUICK).then(
             self.begin, session, whole, **QUICK
@@ -88,8 +90,8 @@ class Page:
         c.truncation.input(self.vary, someone, [c.stage, c.person], **LIVE)
         c.truncation.release(self.settle, session, c.past, **NOW)
         c.gallery.pick(self.example, session, whole, **QUICK)
-        c.drop.upload(self.announce, session, c.stage, **NOW).then(
-            self.dropped, [session, c.drop], [c.drop, *whole], **LONG
+        c.drop.upload(self.take_in, [session, c.drop], c.stage, preprocess=False, **NOW).then(
+            self.dropped, session, [c.drop, *whole], **DROPPING
         )
         c.stage.stop(self.stop, session, None, **NOW)
 
@@ -98,7 +100,7 @@ class Page:
         c.chip_list.pick(self.chip, session, whole, **QUICK)
         c.add.click(self.another, session, whole, **QUICK)
         c.keep.input(self.preserve, [session, c.keep], whole, **QUICK)
-        c.draw_grid.click(self.draw, session, c.grid, **{**LONG, "show_progress": "full"})
+        c.draw_grid.click(self.draw, session, c.grid, **DRAWING)
         c.draw_map.click(self.chart, session, c.map, **QUICK)
         c.grid.pick(self.take, session, whole, **QUICK)
 
@@ -120,10 +122,10 @@ class Page:
         row.threshold.release(self.settle, session, c.past, **NOW)
         row.method.input(self.choose, [session, number, row.method], whole, **QUICK)
         row.run.click(self.announce, session, c.stage, **NOW).then(
-            self.optimise, [session, number], whole, **LONG
+            self.optimise, [session, number], whole, **OPTIMISING
         )
         row.train.click(self.announce, session, c.stage, **NOW).then(
-            self.train, [session, number], whole, **LONG
+            self.train, [session, number], whole, **TRAINING
         )
         row.remove.click(self.remove, [session, number], whole, **QUICK)
 
@@ -139,8 +141,7 @@ class Page:
             subject = self.engine.person(wanted.seed, wanted.truncation)
             session.change(Look(subject, wanted.rows or (Row(),), wanted.keep))
             session.fits = wanted.fits
-            # given back, gradio knows its age, and forgets it an hour after the page was closed
-            return [session, *self._whole(session, note)]
+            return self._whole(session, note)
 
     def some(self) -> dict[str, Any]:
         """People to begin with, drawn for the first who comes."""
@@ -195,12 +196,19 @@ class Page:
             note = self._live_change(session, look, "truncation")
             return [self._stage(session, note, before=True), self._portraits(session.look)]
 
-    def dropped(self, session: Session, path: str | None) -> Iterator[list[Any]]:
-        """A file, inverted before everybody's eyes; or a recipe, back on the sliders."""
-        if not path:
+    def take_in(self, session: Session, file: dict[str, Any] | None) -> dict[str, Any]:
+        """A file was dropped: it is read and deleted, and waits for its turn in memory."""
+        session.upload = taken(file["path"]) if file else None
+        return self.announce(session)
+
+    def dropped(self, session: Session) -> Iterator[list[Any]]:
+        """That file, inverted before everybody's eyes; or a recipe, back on the sliders."""
+        upload, session.upload = session.upload, None
+        if upload is None:
+            yield [None, *self._whole(session)]
             return
         try:
-            with told():
+            with told(), upload.file() as path:
                 job = self.engine.opened(path, session.stop)
                 for news in job:
                     yield [gr.skip(), *self._busy(session, news)]
@@ -215,8 +223,6 @@ class Page:
         except gr.Error:
             yield [None, *self._whole(session)]
             raise
-        finally:
-            Path(path).unlink(missing_ok=True)
 
     # handlers: the sentences
 
@@ -274,7 +280,7 @@ class Page:
         try:
             look = self.engine.found(look)
         except StyleclipError as error:  # a threshold that leaves nothing
-            note = sentence(error)
+            note = plain(error)
         session.change(look, control)
         return note
 
@@ -551,7 +557,3 @@ class Page:
 def _within(number: float, most: float) -> float:
     """A slider's number, whoever sent it: finite, and not beyond ``most`` either way."""
     return min(max(float(number), -most), most) if math.isfinite(number) else 0.0
-
-
-def _left(session: Session) -> None:
-    session.stop.set()

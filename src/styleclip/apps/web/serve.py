@@ -6,6 +6,7 @@ torch + generator -> first pictures -> the address is printed; CLIP follows in t
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ import typer
 
 from styleclip.apps.console import complain
 from styleclip.apps.options import Device, ModelName, open_studio
+from styleclip.apps.web.uploads import own_folder
 from styleclip.errors import ArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -53,29 +55,42 @@ def serve(
             kind="warning",
         )
     _check_port(host, port)
-    page = _page(model, device)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # an end that leaves no files
+    with own_folder():
+        page = _page(model, device)
+        _launch(page, host, port, login, open_browser)
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        print(f"the page is at http://{shown}:{port}  (Ctrl-C stops it)", flush=True)
+        page.engine.start()
+        page.blocks.tidy()
+        page.blocks.block_thread()
+
+
+def _launch(
+    page: Page, host: str, port: int, login: tuple[str, str] | None, open_browser: bool
+) -> None:
+    """Listen, behind the limit of bodies and the gate."""
     from starlette.middleware import Middleware
 
+    from styleclip.apps.web.gate import Gate
     from styleclip.apps.web.limits import LARGEST_FILE, BodyLimit
     from styleclip.apps.web.theme import launch_options
 
+    gate = Middleware(Gate, loopback=host in LOOPBACK and login is None)
     page.blocks.queue(default_concurrency_limit=4, max_size=100, api_open=False)
     page.blocks.launch(
         server_name=host, server_port=port, auth=login, max_file_size=LARGEST_FILE,
         state_session_capacity=SESSIONS, prevent_thread_lock=True,
-        app_kwargs={"middleware": [Middleware(BodyLimit)]},
+        app_kwargs={"middleware": [Middleware(BodyLimit), gate]},
         **{**launch_options(), "inbrowser": open_browser},
     )  # fmt: skip
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    print(f"the page is at http://{shown}:{port}  (Ctrl-C stops it)", flush=True)
-    page.engine.start()
-    page.blocks.block_thread()
 
 
 def _page(model: str, device: str) -> Page:
     """The page of a model. Raises ``MissingExtraError`` without gradio."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # no sums of calls
     try:
         import gradio  # noqa: F401
     except ImportError as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from styleclip.apps.web.uploads import Upload
     from styleclip.checkpoints import SavedMapper
     from styleclip.editing.edit import Edit
     from styleclip.recipe import Recipe, Source
@@ -33,6 +34,7 @@ METHOD_OF_EDIT: dict[str, Method] = {
 }
 MOST_ROWS = 5
 MOST_LOOKS = 60  # one can go back; a look is some kilobytes
+MOST_PIXELS = 12_000_000  # of the people among them: 36 MB, eleven of 1024 x 1024
 MOST_STRENGTH = {"direction": 12.0, "mapper": 3.0, "optimisation": 3.0}  # either way, of sliders
 ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
@@ -152,6 +154,7 @@ class Session:
         self.version = 0  # of what is shown: later answers have larger ones
         self.stop = threading.Event()  # of the long work under way
         self.lock = threading.RLock()
+        self.upload: Upload | None = None  # that was dropped and waits
         self.fits = False  # the first sentence is still waiting for its strength
         self.drawn: tuple[Look, Image.Image] | None = None  # the last picture, and what of
         self.heard: dict[int, tuple[str, str]] = {}  # what was last in the text boxes of a row
@@ -191,7 +194,15 @@ class Session:
             else:
                 self.moments.append(Moment(look, control=control))
             del self.moments[:-MOST_LOOKS]
+            while len(self.moments) > 1 and self._pixels() > MOST_PIXELS:
+                del self.moments[0]
             self.at = len(self.moments) - 1
+
+    def _pixels(self) -> int:
+        """Of the pictures that the history holds, each counted once."""
+        subjects = {id(each.look.subject): each.look.subject for each in self.moments}.values()
+        pictures = [p for each in subjects for p in (each.picture, each.original) if p is not None]
+        return sum(picture.width * picture.height for picture in pictures)
 
     def hears(self, index: int, target: str, neutral: str) -> bool:
         """Whether the text boxes of a row say something new.

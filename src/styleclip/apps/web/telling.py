@@ -24,6 +24,11 @@ def told() -> Iterator[None]:
 
 
 def sentence(error: Exception) -> str:
-    """Text for a page: a prompt in it must not become part of the page."""
-    text = html.escape(str(error), quote=False)
+    """HTML for a message: a prompt in it must not become part of the page."""
+    return html.escape(plain(error), quote=False)
+
+
+def plain(error: Exception) -> str:
+    """Text, for where the page shows text."""
+    text = str(error)
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
