@@ -1,0 +1,325 @@
+"""Recipe of houses.pt and my-clip: a small world of drawn houses, to be "your own generator".
+
+  z [B,16] -> values, shades -> drawn house x;     generator: min |lap(G(z) - x)|_1
+                                                   CLIP: which captions are true of x (fig. 3)
+No house is a photograph and no GAN was trained: the generator learns by heart which z means which
+house, the shortest way to a file like those that people bring. It is written in rosinality's layout.
+  python examples/houses/train.py
+MINUTES on one core; prints 30 dB for the generator, and for the CLIP which share of sentences it
+tells from their opposites.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from styleclip.checkpoints import keymap, stylegan2_rosinality
+from styleclip.clip.embedder import OPENAI_MEAN, OPENAI_STD, ClipEmbedder
+from styleclip.generators.ops import normalize_second_moment
+from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from styleclip.images import save_image
+from styleclip.losses import laplacian_l1, laplacian_l2
+from styleclip.portraits.train_clip import ClipRecipe, contrastive_loss, new_model, new_tokenizer
+from styleclip.portraits.training import ramped_rate, set_rate, step_generator, update_average
+
+HERE = Path(__file__).parent
+SIZE = 64
+FINE = 4  # pixels drawn each way for one
+CONFIG = StyleGAN2Config(SIZE, (48, 48, 48, 32, 16), w_dim=48, z_dim=16, mapping_layers=3)
+CLIP = ClipRecipe(image_size=SIZE, batch=64, embedding=48, vision_width=64, vision_layers=3, text_width=64,
+                  text_layers=2)  # fmt: skip
+HOUSES = 12_000
+GENERATOR_STEPS, CLIP_STEPS = 5_000, 1_600
+FULL_FROM = 0.5  # of the generator's run: until here through the skip image of half the resolution
+MINE = 1_000_003  # the seed of mine.png, a house that nothing was trained on
+
+# what a house can have, and how one says it; several ways are said equally often
+PARTS: tuple[tuple[tuple[str, ...], ...], ...] = (
+    (("a red roof",), ("a blue roof",), ("a brown roof",), ("a grey roof",)),
+    (("white walls",), ("yellow walls",), ("pink walls",), ("grey walls",)),
+    (("a red door",), ("a blue door",), ("a green door",)),
+    (("no snow",), ("snow", "snow on it", "a lot of snow")),
+    (("no garden",), ("a garden", "a big garden", "flowers")),
+    (("no chimney",), ("a chimney",)),
+    (("no tree",), ("a tree", "a big tree")),
+    (("one floor",), ("two floors",)),
+    ((), ()),  # day and night, which are said in other words
+)
+ROOF, WALLS, DOOR, SNOW, GARDEN, CHIMNEY, TREE, FLOORS, NIGHT = range(len(PARTS))
+TIMES = {SNOW: ("in summer", "in winter"), NIGHT: ("by day", "at night")}
+OPENINGS = ("a photo of a house", "a house", "a picture of a house", "a drawing of a house")
+SHADES = 4  # place, width, colour of the walls, light: what no caption speaks of
+
+ROOFS = ((196, 52, 44), (58, 92, 168), (132, 84, 52), (112, 116, 124))
+PLASTER = ((238, 236, 228), (238, 204, 110), (236, 166, 176), (168, 166, 160))
+DOORS = ((170, 40, 40), (44, 84, 160), (46, 120, 70))
+FLOWERS = ((226, 60, 70), (246, 206, 70), (236, 236, 240), (176, 90, 190))
+
+
+def houses_of(z: Tensor) -> tuple[Tensor, Tensor]:
+    """z [N,16] -> values [N,9], shades [N,4] in [-1,1]: equally many houses of every value."""
+    even = torch.special.ndtr(normalize_second_moment(z).double()).clamp(1e-6, 1 - 1e-6)
+    counts = torch.tensor([len(part) for part in PARTS])
+    values = (even[:, : len(PARTS)] * counts).long()
+    return values, (2 * even[:, len(PARTS) : len(PARTS) + SHADES] - 1).float()
+
+
+def draw(values: list[int], shades: list[float]) -> Image.Image:
+    """One house of 64 pixels."""
+    night, snow = values[NIGHT] == 1, values[SNOW] == 1
+    page = Image.new("RGB", (SIZE * FINE, SIZE * FINE))
+    pen = ImageDraw.Draw(page)
+
+    def box(left: float, top: float, right: float, bottom: float, colour: tuple[int, ...]) -> None:
+        pen.rectangle((left * FINE, top * FINE, right * FINE - 1, bottom * FINE - 1), fill=colour)
+
+    def disc(x: float, y: float, radius: float, colour: tuple[int, ...]) -> None:
+        corners = (
+            (x - radius) * FINE,
+            (y - radius) * FINE,
+            (x + radius) * FINE,
+            (y + radius) * FINE,
+        )
+        pen.ellipse(corners, fill=colour)
+
+    def polygon(points: list[tuple[float, float]], colour: tuple[int, ...]) -> None:
+        pen.polygon([(x * FINE, y * FINE) for x, y in points], fill=colour)
+
+    def lit(colour: tuple[int, ...]) -> tuple[int, ...]:
+        """A colour in the light of the day, or of the night."""
+        light = 1 + 0.08 * shades[3]
+        if night:
+            return tuple(
+                round(c * light * k) for c, k in zip(colour, (0.42, 0.45, 0.62), strict=True)
+            )
+        return tuple(min(255, round(c * light)) for c in colour)
+
+    # the sky, its sun or moon, and the ground
+    above, below = ((14, 20, 52), (52, 58, 110)) if night else ((104, 168, 228), (206, 230, 246))
+    for row in range(48):
+        t = row / 47
+        box(
+            0,
+            row,
+            SIZE,
+            row + 1,
+            tuple(round(a + t * (b - a)) for a, b in zip(above, below, strict=True)),
+        )
+    disc(55, 9, 4.5, (240, 238, 214) if night else (255, 226, 120))
+    for x, y in ((8, 6), (20, 12), (33, 4), (44, 14), (59, 22)) if night else ():
+        disc(x, y, 0.6, (230, 232, 250))
+    box(0, 48, SIZE, SIZE, lit((242, 246, 252) if snow else (112, 172, 84)))
+
+    # tree, walls, roof and chimney
+    middle, half = 34 + 2.5 * shades[0], 16 + 1.5 * shades[1]
+    left, right = middle - half, middle + half
+    top = 22.0 if values[FLOORS] == 1 else 33.0
+    if values[TREE] == 1:
+        box(6, 38, 9, 54, lit((104, 72, 48)))
+        disc(7.5, 31, 7.5, lit((238, 242, 250) if snow else (58, 128, 66)))
+        disc(7.5, 35 if snow else 29, 5.0, lit((84, 118, 96) if snow else (78, 150, 80)))
+    if values[CHIMNEY] == 1:
+        box(right - 10, top - 15, right - 5, top - 3, lit((150, 78, 62)))
+        box(
+            right - 10.7,
+            top - 16,
+            right - 4.3,
+            top - 14,
+            lit((250, 252, 255) if snow else (110, 60, 52)),
+        )
+    walls = tuple(round(c * (1 + 0.06 * shades[2])) for c in PLASTER[values[WALLS]])
+    box(left, top, right, 55, lit(walls))
+    polygon([(left - 3.5, top), (middle, top - 13), (right + 3.5, top)], lit(ROOFS[values[ROOF]]))
+    if snow:
+        edge = [
+            (middle - 8.5, top - 6.5),
+            (middle - 4, top - 8),
+            (middle, top - 6),
+            (middle + 4, top - 8),
+        ]
+        polygon([*edge, (middle + 8.5, top - 6.5), (middle, top - 13)], lit((250, 252, 255)))
+
+    # door, windows, path and garden
+    pane = (255, 222, 120) if night else lit((150, 196, 222))
+    box(middle - 3.5, 43, middle + 3.5, 55, lit(DOORS[values[DOOR]]))
+    disc(middle + 2.2, 49.5, 0.7, lit((240, 210, 110)))
+    rows = (26, 38) if values[FLOORS] == 1 else (38,)
+    for y in rows:
+        for x in (
+            (middle - half / 1.65, middle + half / 1.65)
+            if y == 38
+            else (middle - 9, middle, middle + 9)
+        ):
+            box(x - 3.2, y - 0.6, x + 3.2, y + 7, lit((252, 252, 248)))
+            box(x - 2.4, y + 0.2, x + 2.4, y + 6.2, pane)
+    polygon(
+        [(middle - 3, 55), (middle + 3, 55), (middle + 6, 64), (middle - 6, 64)],
+        lit((206, 196, 176)),
+    )
+    if values[GARDEN] == 1:
+        for i, x in enumerate((3, 10, 17, 24, 45, 52, 59)):
+            disc(x, 58, 4.2, lit((150, 176, 160) if snow else (52, 132, 58)))
+            for j, (dx, dy) in enumerate(((-2, -1), (1.5, -2), (0.5, 1.5))):
+                disc(x + dx, 58 + dy, 1.15, lit(FLOWERS[(i + j) % len(FLOWERS)]))
+    return page.reduce(FINE)
+
+
+def stored(count: int, first: int) -> tuple[Tensor, Tensor, Tensor]:
+    """z [N,16], values [N,9] and pictures [N,3,64,64] uint8 of ``count`` houses."""
+    z = torch.randn(count, CONFIG.z_dim, generator=torch.Generator().manual_seed(first))
+    values, shades = houses_of(z)
+    drawn = [np.array(draw(*each)) for each in zip(values.tolist(), shades.tolist(), strict=True)]
+    return z, values, torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).contiguous()
+
+
+def unit(pictures: Tensor) -> Tensor:
+    """uint8 -> [-1,1], channels-last."""
+    return pictures.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+
+
+def train_generator(z: Tensor, pictures: Tensor) -> StyleGAN2:
+    """Every z draws its house; noise on the rows of W+ makes what lies near mean the same."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        generator = StyleGAN2(CONFIG).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(generator)
+    mapping = {id(each) for each in generator.mapping_layers.parameters()}
+    adam = torch.optim.Adam(
+        [
+            {"params": [p for p in generator.parameters() if id(p) not in mapping]},
+            # the weights of mapping layers are stored a hundredfold
+            {"params": list(generator.mapping_layers.parameters()), "factor": 30.0},
+        ],
+        betas=(0.9, 0.99),
+    )
+    begun = time.monotonic()
+    for step in range(GENERATOR_STEPS):
+        random = step_generator(1, step)
+        index = torch.randint(len(z), (32,), generator=random)
+        size = SIZE if step >= FULL_FROM * GENERATOR_STEPS else SIZE // 2
+        wanted = F.avg_pool2d(unit(pictures[index]), SIZE // size)
+        w = generator.mapping(z[index])
+        noise = torch.randn(len(w), generator.rows, w.shape[1], generator=random)
+        spread = w.detach().std(dim=0)
+        w_plus = w[:, None] + 0.15 * spread * noise
+        drawn = generator.synthesis(generator.affine(w_plus), noise="none", resolution=size)
+        loss = laplacian_l1(drawn, wanted).mean() + 4 * laplacian_l2(drawn, wanted).mean()
+        set_rate(adam, ramped_rate(1e-2, step, GENERATOR_STEPS, tail=0.6))
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+        update_average(average, generator, min(0.998, step / (step + 10)))
+        if (step + 1) % 500 == 0:
+            psnr = 10 * torch.log10(4 / F.mse_loss(drawn.detach(), wanted)).item()
+            print(f"generator {step + 1}: {psnr:.1f} dB, {time.monotonic() - begun:.0f} s")
+    average.w_average.copy_(average.mean_w(10_000, step_generator(1, GENERATOR_STEPS))[0])
+    return average.eval()
+
+
+def caption(values: list[int], words: np.random.Generator) -> tuple[str, list[int]]:
+    """A true sentence about one to three parts of a house (now and then about none), and which."""
+    stated = [-1] * len(PARTS)
+    things, times = [], []
+    for part in words.permutation(len(PARTS))[: words.integers(0, 4)].tolist():
+        stated[part] = values[part]
+        ways = PARTS[part][values[part]]
+        if part in TIMES and (not ways or words.random() < 0.4):
+            times.append(TIMES[part][values[part]])
+        else:
+            things.append(str(words.choice(ways)))
+    text = str(words.choice(OPENINGS))
+    if things:
+        text += " with " + " and ".join(things)
+    return " ".join([text, *times]), stated
+
+
+def vocabulary() -> list[str]:
+    texts = [*OPENINGS, "with and", *(time for pair in TIMES.values() for time in pair)]
+    texts += [way for part in PARTS for ways in part for way in ways]
+    return list(dict.fromkeys(word for text in texts for word in text.split()))
+
+
+def train_clip(values: Tensor, z: Tensor, pictures: Tensor, generator: StyleGAN2) -> ClipEmbedder:
+    """A third of what it sees is drawn by the generator, as its edits will be."""
+    tokenizer = new_tokenizer(vocabulary())
+    model = new_model(CLIP, tokenizer)
+    adam = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.02)
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (OPENAI_MEAN, OPENAI_STD))
+    begun = time.monotonic()
+    for step in range(CLIP_STEPS):
+        random, words = step_generator(2, step), np.random.default_rng([2, step])
+        index = torch.randint(len(values), (CLIP.batch,), generator=random)
+        told = [caption(values[i].tolist(), words) for i in index.tolist()]
+        stated = torch.tensor([each for _, each in told])  # [N,9]
+        true = ((stated[None] < 0) | (stated[None] == values[index][:, None])).all(dim=2).float()
+        images = unit(pictures[index])
+        with torch.no_grad():
+            few = index[: CLIP.batch // 3]
+            drawn = generator.synthesis(
+                generator.affine(generator.truncate(generator.mapping(z[few])))
+            )
+        images = torch.cat([drawn.clamp(-1, 1), images[len(few) :]])
+        images = images + 0.1 * torch.randn(images.shape, generator=random)
+        seen = model.vision_model(pixel_values=((images + 1) / 2 - mean) / std).pooler_output
+        tokens = tokenizer([text for text, _ in told], padding=True, return_tensors="pt")
+        read = model.text_model(**tokens).pooler_output
+        images_at = F.normalize(model.visual_projection(seen), dim=-1)
+        texts_at = F.normalize(model.text_projection(read), dim=-1)
+        scale = model.logit_scale.clamp(max=float(np.log(100))).exp()
+        loss = contrastive_loss(scale * images_at @ texts_at.t(), true)
+        set_rate(adam, ramped_rate(1e-3, step, CLIP_STEPS, warm=200, tail=0.6))
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        adam.step()
+        if (step + 1) % 250 == 0:
+            print(f"clip {step + 1}: loss {loss.item():.3f}, {time.monotonic() - begun:.0f} s")
+    return ClipEmbedder(model.eval(), tokenizer)
+
+
+@torch.no_grad()
+def told_apart(embedder: ClipEmbedder, values: Tensor, pictures: Tensor) -> float:
+    """The share of parts of houses whose value the nearest sentence names."""
+    images_at, right = embedder.embed_images(unit(pictures)), []
+    for part, ways in enumerate(PARTS):
+        said = TIMES.get(part) or tuple(f"with {way[0]}" for way in ways)
+        texts_at = embedder.embed_texts([f"a photo of a house {each}" for each in said])
+        right.append(((images_at @ texts_at.t()).argmax(dim=1) == values[:, part]).float().mean())
+    return float(torch.stack(right).mean())
+
+
+def save(generator: StyleGAN2, embedder: ClipEmbedder) -> None:
+    """houses.pt as rosinality's training leaves it, my-clip as `transformers` saves it."""
+    state = keymap.invert(stylegan2_rosinality.rules(CONFIG), generator.state_dict())
+    average = state.pop("latent_avg")
+    state = {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
+    torch.save({"g_ema": state, "latent_avg": average}, HERE / "houses.pt")
+    embedder.model.half().save_pretrained(HERE / "my-clip")
+    embedder.tokenizer.save_pretrained(HERE / "my-clip")
+
+
+def main() -> None:
+    torch.set_flush_denormal(True)
+    z, values, pictures = stored(HOUSES, first=0)
+    generator = train_generator(z, pictures)
+    embedder = train_clip(values, z, pictures, generator)
+    new_z, new_values, new_pictures = stored(500, first=MINE)
+    with torch.no_grad():
+        drawn = generator.synthesis(generator.affine(generator.truncate(generator.mapping(new_z))))
+    error = F.mse_loss(drawn.clamp(-1, 1), unit(new_pictures))
+    print(f"new houses: {10 * torch.log10(4 / error).item():.1f} dB", end="; ")
+    print(f"sentences told apart {told_apart(embedder, new_values, new_pictures):.1%}")
+    save(generator, embedder)
+    save_image(HERE / "mine.png", unit(new_pictures[:1]), overwrite=True)
+
+
+if __name__ == "__main__":
+    main()
