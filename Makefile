@@ -3,6 +3,7 @@
 #   make test       the unit tests, under two minutes
 #   make check      lint, format, types, import contracts, then every test
 #   make benchmark  start-up seconds; the engine against the original's way (minutes, 8 GB)
+#   make notebooks  notebooks/*.ipynb again, from notebooks/text, with their outputs; minutes
 #   make wheel      dist/styleclip-*.whl
 #   make clean      what the other targets made, except the environment
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check benchmark wheel clean
+.PHONY: demo test check benchmark notebooks wheel clean
 
 demo: $(READY)
 	$(BIN)/styleclip edit examples/portrait.png "a face with red hair" "a smiling face" \
@@ -31,6 +32,9 @@ check: $(READY)
 benchmark: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/speed.py --threads 2
+
+notebooks: $(READY)
+	$(BIN)/python notebooks/build.py
 
 wheel: $(READY)
 	rm -rf build

@@ -42,16 +42,25 @@ import importlib.util
 import subprocess
 import sys
 import warnings
-{imports}
+
 warnings.filterwarnings("ignore", "IProgress not found")  # of bars, which no cell here draws
 if importlib.util.find_spec("styleclip") is None:  # in a fresh Colab, say
-    {fetch}subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
     importlib.invalidate_caches()"""
+# the same where the project has an address, so that a notebook may come alone
 FETCH = """\
-if not Path("../pyproject.toml").is_file():  # the notebook came alone
-        subprocess.run(["git", "clone", "--quiet", "--depth", "1", {address!r}, "fetched"], check=True)
-        os.chdir("fetched/notebooks")
-    """
+import importlib.util
+import os
+import subprocess
+import sys
+import warnings
+
+warnings.filterwarnings("ignore", "IProgress not found")  # of bars, which no cell here draws
+if importlib.util.find_spec("styleclip") is None:  # in a fresh Colab, say
+    subprocess.run(["git", "clone", "--depth", "1", {address!r}, "fetched"], check=True)
+    os.chdir("fetched/notebooks")
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
+    importlib.invalidate_caches()"""
 BADGE = """\
 [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]\
 (https://colab.research.google.com/github/{repository}/blob/main/notebooks/{name}.ipynb)"""
@@ -71,7 +80,8 @@ def cells(text: str, name: str, address: str = "") -> NotebookNode:
     found = []
     for kind, content in _parts(text):
         found.append(v4.new_code_cell(content) if kind == "code" else v4.new_markdown_cell(content))
-    found.insert(1, v4.new_code_cell(_install(address)))
+    install = FETCH.format(address=address) if address else INSTALL
+    found.insert(1, v4.new_code_cell(install))
     if address:
         repository = address.removesuffix(".git").split("github.com/")[-1].strip("/")
         found.insert(0, v4.new_markdown_cell(BADGE.format(repository=repository, name=name)))
@@ -91,15 +101,6 @@ def _parts(text: str) -> Iterator[tuple[str, str]]:
     for i, part in enumerate(re.split(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)):
         if part.strip():
             yield ("code" if i % 2 else "markdown"), part.strip("\n")
-
-
-def _install(address: str) -> str:
-    if not address:
-        return INSTALL.format(imports="", fetch="")
-    imports = "import os\nfrom pathlib import Path\n"
-    code = INSTALL.format(imports=imports, fetch=FETCH.format(address=address))
-    return code.replace("import importlib.util\nimport subprocess\nimport sys\nimport os\n",
-                        "import importlib.util\nimport os\nimport subprocess\nimport sys\n")  # fmt: skip
 
 
 def project_address() -> str:

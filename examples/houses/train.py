@@ -1,12 +1,11 @@
-"""Recipe of houses.pt and my-clip: a small world of drawn houses, to be "your own generator".
+"""Recipe of houses.pt, my-clip and mine.png: small drawn houses, for "your own generator".
 
   z [B,16] -> values, shades -> drawn house x;     generator: min |lap(G(z) - x)|_1
-                                                   CLIP: which captions are true of x (fig. 3)
-No house is a photograph and no GAN was trained: the generator learns by heart which z means which
-house, the shortest way to a file like those that people bring. It is written in rosinality's layout.
+                                                   CLIP: which sentences are true of x (its fig. 3)
+No GAN was trained and no house is a photograph: the generator learns which z means which house, the
+shortest way to a file like those that people bring. It is written in rosinality's layout.
   python examples/houses/train.py
-MINUTES on one core; prints 30 dB for the generator, and for the CLIP which share of sentences it
-tells from their opposites.
+MINUTES
 """
 
 from __future__ import annotations
@@ -34,10 +33,11 @@ HERE = Path(__file__).parent
 SIZE = 64
 FINE = 4  # pixels drawn each way for one
 CONFIG = StyleGAN2Config(SIZE, (48, 48, 48, 32, 16), w_dim=48, z_dim=16, mapping_layers=3)
-CLIP = ClipRecipe(image_size=SIZE, batch=64, embedding=48, vision_width=64, vision_layers=3, text_width=64,
-                  text_layers=2)  # fmt: skip
+CLIP = ClipRecipe(image_size=SIZE, batch=64, embedding=48, vision_width=64, vision_layers=3,
+                  text_width=64, text_layers=2)  # fmt: skip
 HOUSES = 12_000
-GENERATOR_STEPS, CLIP_STEPS = 5_000, 1_600
+GENERATOR_STEPS, CLIP_STEPS = 5_000, 1_200
+BATCH = 16
 FULL_FROM = 0.5  # of the generator's run: until here through the skip image of half the resolution
 MINE = 1_000_003  # the seed of mine.png, a house that nothing was trained on
 
@@ -203,7 +203,7 @@ def train_generator(z: Tensor, pictures: Tensor) -> StyleGAN2:
     begun = time.monotonic()
     for step in range(GENERATOR_STEPS):
         random = step_generator(1, step)
-        index = torch.randint(len(z), (32,), generator=random)
+        index = torch.randint(len(z), (BATCH,), generator=random)
         size = SIZE if step >= FULL_FROM * GENERATOR_STEPS else SIZE // 2
         wanted = F.avg_pool2d(unit(pictures[index]), SIZE // size)
         w = generator.mapping(z[index])
@@ -275,7 +275,7 @@ def train_clip(values: Tensor, z: Tensor, pictures: Tensor, generator: StyleGAN2
         texts_at = F.normalize(model.text_projection(read), dim=-1)
         scale = model.logit_scale.clamp(max=float(np.log(100))).exp()
         loss = contrastive_loss(scale * images_at @ texts_at.t(), true)
-        set_rate(adam, ramped_rate(1e-3, step, CLIP_STEPS, warm=200, tail=0.6))
+        set_rate(adam, ramped_rate(1e-3, step, CLIP_STEPS, warm=100, tail=0.6))
         adam.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
