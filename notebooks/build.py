@@ -69,8 +69,14 @@ BADGE = """\
 OFFLINE = """\
 import sys
 def _refuse(event, arguments):
-    if event == "socket.getaddrinfo" and arguments[0] not in (None, "", "localhost", "127.0.0.1"):
-        raise OSError(f"a notebook asked for {arguments[0]}: they run without network")
+    if event == "socket.getaddrinfo":
+        asked = arguments[0]
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):
+        asked = arguments[1][0]
+    else:
+        return
+    if asked not in (None, "", "localhost", "127.0.0.1", "::1"):
+        raise OSError(f"a notebook asked for {asked}: they run without network")
 sys.addaudithook(_refuse)
 """
 

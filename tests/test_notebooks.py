@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -122,6 +125,20 @@ def test_the_cell_that_installs_does_nothing_here(address: str) -> None:
     assert Path.cwd() == before
 
 
+@pytest.mark.parametrize("address", ["", ADDRESS])
+def test_the_cell_that_installs(address: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "fetched" / "notebooks").mkdir(parents=True)
+    asked: list[list[str]] = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: asked.append(command))
+    install = code_cells(build.cells(text_of(NAMES[0]), NAMES[0], address))[0].source
+    exec(compile(install, "the cell", "exec"), {})
+    assert asked[-1] == [sys.executable, "-m", "pip", "install", "--quiet", ".."]
+    if address:
+        assert asked[0] == ["git", "clone", "--depth", "1", ADDRESS, "fetched"]
+        assert Path.cwd() == place / "fetched" / "notebooks"
+
+
 def test_a_badge_needs_an_address() -> None:
     first = build.cells(text_of(NAMES[1]), NAMES[1], ADDRESS).cells[0].source
     assert f"github/someone/something/blob/main/notebooks/{NAMES[1]}.ipynb" in first
@@ -171,10 +188,14 @@ def test_runs_with_another_model(name: str, tiny_model: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_cell_that_asks_for_the_network_fails() -> None:
-    code = "import socket\nsocket.getaddrinfo('example.org', 80)"
+@pytest.mark.parametrize(
+    "asking",
+    ["socket.getaddrinfo('example.org', 80)", "socket.create_connection(('192.0.2.1', 80), 1)"],
+)
+def test_a_cell_that_asks_for_the_network_fails(asking: str) -> None:
+    code = f"import socket\n{asking}"
     notebook = build.cells(f"# A title\n\n```python\n{code}\n```\n", "00-none")
     from nbclient.exceptions import CellExecutionError
 
-    with pytest.raises(CellExecutionError, match=r"asked for example\.org"):
+    with pytest.raises(CellExecutionError, match="a notebook asked for"):
         build.run(notebook)

@@ -58,6 +58,8 @@ TIMES = {SNOW: ("in summer", "in winter"), NIGHT: ("by day", "at night")}
 OPENINGS = ("a photo of a house", "a house", "a picture of a house", "a drawing of a house")
 SHADES = 4  # place, width, colour of the walls, light: what no caption speaks of
 
+Colour = tuple[int, int, int]
+WHITE = (244, 248, 253)  # of snow
 ROOFS = ((196, 52, 44), (58, 92, 168), (132, 84, 52), (112, 116, 124))
 PLASTER = ((238, 236, 228), (238, 204, 110), (236, 166, 176), (168, 166, 160))
 DOORS = ((170, 40, 40), (44, 84, 160), (46, 120, 70))
@@ -72,104 +74,95 @@ def houses_of(z: Tensor) -> tuple[Tensor, Tensor]:
     return values, (2 * even[:, len(PARTS) : len(PARTS) + SHADES] - 1).float()
 
 
+class Brush:
+    """Shapes in units of the finished picture, in the light of the day or of the night."""
+
+    def __init__(self, night: bool, brightness: float) -> None:
+        self.page = Image.new("RGB", (SIZE * FINE, SIZE * FINE))
+        self.pen = ImageDraw.Draw(self.page)
+        self.light = tuple(brightness * k for k in ((0.42, 0.45, 0.62) if night else (1, 1, 1)))
+
+    def lit(self, colour: Colour) -> Colour:
+        r, g, b = (min(255, round(c * k)) for c, k in zip(colour, self.light, strict=True))
+        return r, g, b
+
+    def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+        corners = (left * FINE, top * FINE, right * FINE - 1, bottom * FINE - 1)
+        self.pen.rectangle(corners, fill=colour)
+
+    def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
+        corners = [(x - radius) * FINE, (y - radius) * FINE, (x + radius) * FINE]
+        self.pen.ellipse((*corners, (y + radius) * FINE), fill=colour)
+
+    def polygon(self, points: list[tuple[float, float]], colour: Colour) -> None:
+        self.pen.polygon([(x * FINE, y * FINE) for x, y in points], fill=colour)
+
+
 def draw(values: list[int], shades: list[float]) -> Image.Image:
     """One house of 64 pixels."""
-    night, snow = values[NIGHT] == 1, values[SNOW] == 1
-    page = Image.new("RGB", (SIZE * FINE, SIZE * FINE))
-    pen = ImageDraw.Draw(page)
+    brush = Brush(values[NIGHT] == 1, 1 + 0.08 * shades[3])
+    middle, half = 34 + 2.5 * shades[0], 16 + 1.5 * shades[1]
+    wall = PLASTER[values[WALLS]]
+    plaster = tuple(round(c * (1 + 0.06 * shades[2])) for c in wall)
+    draw_around(brush, values)
+    draw_house(brush, values, middle, half, (plaster[0], plaster[1], plaster[2]))
+    draw_front(brush, values, middle, half)
+    return brush.page.reduce(FINE)
 
-    def box(left: float, top: float, right: float, bottom: float, colour: tuple[int, ...]) -> None:
-        pen.rectangle((left * FINE, top * FINE, right * FINE - 1, bottom * FINE - 1), fill=colour)
 
-    def disc(x: float, y: float, radius: float, colour: tuple[int, ...]) -> None:
-        corners = (
-            (x - radius) * FINE,
-            (y - radius) * FINE,
-            (x + radius) * FINE,
-            (y + radius) * FINE,
-        )
-        pen.ellipse(corners, fill=colour)
-
-    def polygon(points: list[tuple[float, float]], colour: tuple[int, ...]) -> None:
-        pen.polygon([(x * FINE, y * FINE) for x, y in points], fill=colour)
-
-    def lit(colour: tuple[int, ...]) -> tuple[int, ...]:
-        """A colour in the light of the day, or of the night."""
-        light = 1 + 0.08 * shades[3]
-        if night:
-            return tuple(
-                round(c * light * k) for c, k in zip(colour, (0.42, 0.45, 0.62), strict=True)
-            )
-        return tuple(min(255, round(c * light)) for c in colour)
-
-    # the sky, its sun or moon, and the ground
+def draw_around(brush: Brush, values: list[int]) -> None:
+    """The sky with sun or moon, the ground, and the tree."""
+    night, snow, lit = values[NIGHT] == 1, values[SNOW] == 1, brush.lit
     above, below = ((14, 20, 52), (52, 58, 110)) if night else ((104, 168, 228), (206, 230, 246))
     for row in range(48):
-        t = row / 47
-        box(
-            0,
-            row,
-            SIZE,
-            row + 1,
-            tuple(round(a + t * (b - a)) for a, b in zip(above, below, strict=True)),
-        )
-    disc(55, 9, 4.5, (240, 238, 214) if night else (255, 226, 120))
+        r, g, b = (round(a + row / 47 * (b - a)) for a, b in zip(above, below, strict=True))
+        brush.box(0, row, SIZE, row + 1, (r, g, b))
+    brush.disc(55, 9, 4.5, (240, 238, 214) if night else (255, 226, 120))
     for x, y in ((8, 6), (20, 12), (33, 4), (44, 14), (59, 22)) if night else ():
-        disc(x, y, 0.6, (230, 232, 250))
-    box(0, 48, SIZE, SIZE, lit((242, 246, 252) if snow else (112, 172, 84)))
+        brush.disc(x, y, 0.6, (230, 232, 250))
+    brush.box(0, 48, SIZE, SIZE, lit(WHITE if snow else (112, 172, 84)))
+    if values[TREE] == 1:
+        brush.box(6, 38, 9, 54, lit((104, 72, 48)))
+        brush.disc(7.5, 31, 7.5, lit(WHITE if snow else (58, 128, 66)))
+        brush.disc(7.5, 35 if snow else 29, 5.0, lit((84, 118, 96) if snow else (78, 150, 80)))
 
-    # tree, walls, roof and chimney
-    middle, half = 34 + 2.5 * shades[0], 16 + 1.5 * shades[1]
+
+def draw_house(
+    brush: Brush, values: list[int], middle: float, half: float, plaster: Colour
+) -> None:
+    """Chimney, walls and roof."""
+    snow, lit = values[SNOW] == 1, brush.lit
     left, right = middle - half, middle + half
     top = 22.0 if values[FLOORS] == 1 else 33.0
-    if values[TREE] == 1:
-        box(6, 38, 9, 54, lit((104, 72, 48)))
-        disc(7.5, 31, 7.5, lit((238, 242, 250) if snow else (58, 128, 66)))
-        disc(7.5, 35 if snow else 29, 5.0, lit((84, 118, 96) if snow else (78, 150, 80)))
     if values[CHIMNEY] == 1:
-        box(right - 10, top - 15, right - 5, top - 3, lit((150, 78, 62)))
-        box(
-            right - 10.7,
-            top - 16,
-            right - 4.3,
-            top - 14,
-            lit((250, 252, 255) if snow else (110, 60, 52)),
-        )
-    walls = tuple(round(c * (1 + 0.06 * shades[2])) for c in PLASTER[values[WALLS]])
-    box(left, top, right, 55, lit(walls))
-    polygon([(left - 3.5, top), (middle, top - 13), (right + 3.5, top)], lit(ROOFS[values[ROOF]]))
+        brush.box(right - 10, top - 15, right - 5, top - 3, lit((150, 78, 62)))
+        brush.box(right - 11, top - 16, right - 4, top - 14, lit(WHITE if snow else (110, 60, 52)))
+    brush.box(left, top, right, 55, lit(plaster))
+    eaves = [(left - 3.5, top), (middle, top - 13), (right + 3.5, top)]
+    brush.polygon(eaves, lit(ROOFS[values[ROOF]]))
     if snow:
-        edge = [
-            (middle - 8.5, top - 6.5),
-            (middle - 4, top - 8),
-            (middle, top - 6),
-            (middle + 4, top - 8),
-        ]
-        polygon([*edge, (middle + 8.5, top - 6.5), (middle, top - 13)], lit((250, 252, 255)))
+        edge = ((-8.5, -6.5), (-4, -8), (0, -6), (4, -8), (8.5, -6.5), (0, -13))
+        brush.polygon([(middle + x, top + y) for x, y in edge], lit(WHITE))
 
-    # door, windows, path and garden
-    pane = (255, 222, 120) if night else lit((150, 196, 222))
-    box(middle - 3.5, 43, middle + 3.5, 55, lit(DOORS[values[DOOR]]))
-    disc(middle + 2.2, 49.5, 0.7, lit((240, 210, 110)))
-    rows = (26, 38) if values[FLOORS] == 1 else (38,)
-    for y in rows:
-        for x in (
-            (middle - half / 1.65, middle + half / 1.65)
-            if y == 38
-            else (middle - 9, middle, middle + 9)
-        ):
-            box(x - 3.2, y - 0.6, x + 3.2, y + 7, lit((252, 252, 248)))
-            box(x - 2.4, y + 0.2, x + 2.4, y + 6.2, pane)
-    polygon(
-        [(middle - 3, 55), (middle + 3, 55), (middle + 6, 64), (middle - 6, 64)],
-        lit((206, 196, 176)),
-    )
-    if values[GARDEN] == 1:
-        for i, x in enumerate((3, 10, 17, 24, 45, 52, 59)):
-            disc(x, 58, 4.2, lit((150, 176, 160) if snow else (52, 132, 58)))
-            for j, (dx, dy) in enumerate(((-2, -1), (1.5, -2), (0.5, 1.5))):
-                disc(x + dx, 58 + dy, 1.15, lit(FLOWERS[(i + j) % len(FLOWERS)]))
-    return page.reduce(FINE)
+
+def draw_front(brush: Brush, values: list[int], middle: float, half: float) -> None:
+    """Door, windows, path and garden."""
+    snow, lit = values[SNOW] == 1, brush.lit
+    pane = (255, 222, 120) if values[NIGHT] == 1 else lit((150, 196, 222))
+    brush.box(middle - 3.5, 43, middle + 3.5, 55, lit(DOORS[values[DOOR]]))
+    brush.disc(middle + 2.2, 49.5, 0.7, lit((240, 210, 110)))
+    windows = [(middle + side * half / 1.65, 38) for side in (-1, 1)]
+    if values[FLOORS] == 1:
+        windows += [(middle + x, 26) for x in (-9, 0, 9)]
+    for x, y in windows:
+        brush.box(x - 3.2, y - 0.6, x + 3.2, y + 7, lit((252, 252, 248)))
+        brush.box(x - 2.4, y + 0.2, x + 2.4, y + 6.2, pane)
+    path = ((-3, 55), (3, 55), (6, 64), (-6, 64))
+    brush.polygon([(middle + x, y) for x, y in path], lit((206, 196, 176)))
+    for i, x in enumerate((3, 10, 17, 24, 45, 52, 59)) if values[GARDEN] == 1 else ():
+        brush.disc(x, 58, 4.2, lit((150, 176, 160) if snow else (52, 132, 58)))
+        for j, (dx, dy) in enumerate(((-2, -1), (1.5, -2), (0.5, 1.5))):
+            brush.disc(x + dx, 58 + dy, 1.15, lit(FLOWERS[(i + j) % len(FLOWERS)]))
 
 
 def stored(count: int, first: int) -> tuple[Tensor, Tensor, Tensor]:
