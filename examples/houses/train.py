@@ -11,6 +11,7 @@ MINUTES
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from pathlib import Path
 
@@ -26,19 +27,25 @@ from styleclip.generators.ops import normalize_second_moment
 from styleclip.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleclip.images import save_image
 from styleclip.losses import laplacian_l1, laplacian_l2
-from styleclip.portraits.train_clip import ClipRecipe, contrastive_loss, new_model, new_tokenizer
+from styleclip.portraits.train_clip import (
+    ClipRecipe,
+    augment,
+    contrastive_loss,
+    new_model,
+    new_tokenizer,
+)
 from styleclip.portraits.training import ramped_rate, set_rate, step_generator, update_average
 
 HERE = Path(__file__).parent
 SIZE = 64
 FINE = 4  # pixels drawn each way for one
-CONFIG = StyleGAN2Config(SIZE, (48, 48, 48, 32, 16), w_dim=48, z_dim=16, mapping_layers=3)
+CONFIG = StyleGAN2Config(SIZE, (48, 48, 32, 16, 8), w_dim=48, z_dim=16, mapping_layers=3)
 CLIP = ClipRecipe(image_size=SIZE, batch=64, embedding=48, vision_width=64, vision_layers=3,
                   text_width=64, text_layers=2)  # fmt: skip
-HOUSES = 12_000
-GENERATOR_STEPS, CLIP_STEPS = 5_000, 1_200
+GENERATOR_HOUSES, CLIP_HOUSES = 8_000, 10_000
+GENERATOR_STEPS, CLIP_STEPS = 2_600, 1_000
 BATCH = 16
-FULL_FROM = 0.5  # of the generator's run: until here through the skip image of half the resolution
+FULL_FROM = 0.6  # of the generator's run: until here through the skip image of half the resolution
 MINE = 1_000_003  # the seed of mine.png, a house that nothing was trained on
 
 # what a house can have, and how one says it; several ways are said equally often
@@ -212,7 +219,9 @@ def train_generator(z: Tensor, pictures: Tensor) -> StyleGAN2:
         update_average(average, generator, min(0.998, step / (step + 10)))
         if (step + 1) % 500 == 0:
             psnr = 10 * torch.log10(4 / F.mse_loss(drawn.detach(), wanted)).item()
-            print(f"generator {step + 1}: {psnr:.1f} dB, {time.monotonic() - begun:.0f} s")
+            print(
+                f"generator {step + 1}: {psnr:.1f} dB, {time.monotonic() - begun:.0f} s", flush=True
+            )
     average.w_average.copy_(average.mean_w(10_000, step_generator(1, GENERATOR_STEPS))[0])
     return average.eval()
 
@@ -240,8 +249,8 @@ def vocabulary() -> list[str]:
     return list(dict.fromkeys(word for text in texts for word in text.split()))
 
 
-def train_clip(values: Tensor, z: Tensor, pictures: Tensor, generator: StyleGAN2) -> ClipEmbedder:
-    """A third of what it sees is drawn by the generator, as its edits will be."""
+def train_clip(values: Tensor, pictures: Tensor) -> ClipEmbedder:
+    """It sees houses moved, softened and noisy, so that the generator's are not foreign to it."""
     tokenizer = new_tokenizer(vocabulary())
     model = new_model(CLIP, tokenizer)
     adam = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.02)
@@ -253,14 +262,7 @@ def train_clip(values: Tensor, z: Tensor, pictures: Tensor, generator: StyleGAN2
         told = [caption(values[i].tolist(), words) for i in index.tolist()]
         stated = torch.tensor([each for _, each in told])  # [N,9]
         true = ((stated[None] < 0) | (stated[None] == values[index][:, None])).all(dim=2).float()
-        images = unit(pictures[index])
-        with torch.no_grad():
-            few = index[: CLIP.batch // 3]
-            drawn = generator.synthesis(
-                generator.affine(generator.truncate(generator.mapping(z[few])))
-            )
-        images = torch.cat([drawn.clamp(-1, 1), images[len(few) :]])
-        images = images + 0.1 * torch.randn(images.shape, generator=random)
+        images = augment(unit(pictures[index]), random)
         seen = model.vision_model(pixel_values=((images + 1) / 2 - mean) / std).pooler_output
         tokens = tokenizer([text for text, _ in told], padding=True, return_tensors="pt")
         read = model.text_model(**tokens).pooler_output
@@ -274,7 +276,10 @@ def train_clip(values: Tensor, z: Tensor, pictures: Tensor, generator: StyleGAN2
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adam.step()
         if (step + 1) % 250 == 0:
-            print(f"clip {step + 1}: loss {loss.item():.3f}, {time.monotonic() - begun:.0f} s")
+            print(
+                f"clip {step + 1}: loss {loss.item():.3f}, {time.monotonic() - begun:.0f} s",
+                flush=True,
+            )
     return ClipEmbedder(model.eval(), tokenizer)
 
 
@@ -289,30 +294,39 @@ def told_apart(embedder: ClipEmbedder, values: Tensor, pictures: Tensor) -> floa
     return float(torch.stack(right).mean())
 
 
-def save(generator: StyleGAN2, embedder: ClipEmbedder) -> None:
-    """houses.pt as rosinality's training leaves it, my-clip as `transformers` saves it."""
+def save_generator(generator: StyleGAN2) -> None:
+    """houses.pt, as rosinality's training leaves it."""
     state = keymap.invert(stylegan2_rosinality.rules(CONFIG), generator.state_dict())
     average = state.pop("latent_avg")
     state = {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
     torch.save({"g_ema": state, "latent_avg": average}, HERE / "houses.pt")
+
+
+def save_clip(embedder: ClipEmbedder) -> None:
+    """my-clip, as `transformers` saves it."""
     embedder.model.half().save_pretrained(HERE / "my-clip")
     embedder.tokenizer.save_pretrained(HERE / "my-clip")
 
 
-def main() -> None:
+def main(parts: list[str]) -> None:
     torch.set_flush_denormal(True)
-    z, values, pictures = stored(HOUSES, first=0)
-    generator = train_generator(z, pictures)
-    embedder = train_clip(values, z, pictures, generator)
     new_z, new_values, new_pictures = stored(500, first=MINE)
-    with torch.no_grad():
-        drawn = generator.synthesis(generator.affine(generator.truncate(generator.mapping(new_z))))
-    error = F.mse_loss(drawn.clamp(-1, 1), unit(new_pictures))
-    print(f"new houses: {10 * torch.log10(4 / error).item():.1f} dB", end="; ")
-    print(f"sentences told apart {told_apart(embedder, new_values, new_pictures):.1%}")
-    save(generator, embedder)
     save_image(HERE / "mine.png", unit(new_pictures[:1]), overwrite=True)
+    if not parts or "generator" in parts:
+        z, _, pictures = stored(GENERATOR_HOUSES, first=0)
+        generator = train_generator(z, pictures)
+        with torch.no_grad():
+            w_plus = generator.truncate(generator.mapping(new_z))
+            drawn = generator.synthesis(generator.affine(w_plus))
+        error = F.mse_loss(drawn.clamp(-1, 1), unit(new_pictures))
+        print(f"new houses: {10 * torch.log10(4 / error).item():.1f} dB")
+        save_generator(generator)
+    if not parts or "clip" in parts:
+        _, values, pictures = stored(CLIP_HOUSES, first=0)
+        embedder = train_clip(values, pictures)
+        print(f"sentences told apart: {told_apart(embedder, new_values, new_pictures):.1%}")
+        save_clip(embedder)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
