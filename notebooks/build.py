@@ -36,6 +36,10 @@ SECONDS = 300  # that one cell may take
 QUALITY = 80  # of the JPEGs that outputs are kept as
 
 QUIET = ["--log-level=ERROR", "--HistoryManager.enabled=False"]  # the kernel listens here alone
+METADATA = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "language_info": {"name": "python"},
+}
 
 INSTALL = """\
 import importlib.util
@@ -93,11 +97,7 @@ def cells(text: str, name: str, address: str = "") -> NotebookNode:
         found.insert(0, v4.new_markdown_cell(BADGE.format(repository=repository, name=name)))
     for i, cell in enumerate(found):
         cell.id = f"{name[:2]}-{i:02}"  # the same at every build
-    metadata = {
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-        "language_info": {"name": "python"},
-    }
-    notebook = v4.new_notebook(cells=found, metadata=metadata)
+    notebook = v4.new_notebook(cells=found, metadata=METADATA)
     notebook.nbformat_minor = 5
     return notebook
 
@@ -132,6 +132,7 @@ def run(notebook: NotebookNode, environment: Mapping[str, str] | None = None) ->
         client.execute(env=_kernel_environment(home) | dict(environment or {}))
     for cell in notebook.cells:
         _tidy(cell)
+    notebook.metadata = nbformat.from_dict(METADATA)  # the kernel wrote its version into it
     return notebook
 
 
