@@ -4,6 +4,7 @@
 #   make check      lint, format, types, import contracts, then every test
 #   make benchmark  start-up seconds; the engine against the original's way (minutes, 8 GB)
 #   make docs       the documentation site, into out/docs (open out/docs/index.html)
+#   make notebooks  notebooks/*.ipynb again, from notebooks/text, with their outputs; minutes
 #   make wheel      dist/styleclip-*.whl
 #   make clean      what the other targets made, except the environment
 
@@ -12,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check benchmark docs wheel clean
+.PHONY: demo test check benchmark docs notebooks wheel clean
 
 demo: $(READY)
 	$(BIN)/styleclip edit examples/portrait.png "a face with red hair" "a smiling face" \
@@ -38,6 +39,9 @@ docs: $(READY)
 	rm -rf out/docs
 	$(BIN)/python -m sphinx -W --keep-going -n -E -q -d out/doctrees -b html docs out/docs
 	@echo "open out/docs/index.html"
+
+notebooks: $(READY)
+	$(BIN)/python notebooks/build.py
 
 wheel: $(READY)
 	rm -rf build

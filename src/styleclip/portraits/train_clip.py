@@ -49,19 +49,19 @@ class ClipRecipe:
     text_layers: int = 3
 
 
-def new_tokenizer() -> Any:
-    """A word-level tokenizer of the captions' vocabulary, in `transformers`' own format."""
+def new_tokenizer(vocabulary: Sequence[str] = VOCABULARY) -> Any:
+    """A word-level tokenizer, of the captions' words or of others, in `transformers`' format."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     ends = ("<|startoftext|>", "<|endoftext|>")
-    words = ["<pad>", UNKNOWN, ",", ".", *VOCABULARY, *ends]
-    vocabulary = {word: i for i, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    words = ["<pad>", UNKNOWN, ",", ".", *vocabulary, *ends]
+    numbers = {word: i for i, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{ends[0]} $A {ends[1]}", special_tokens=[(end, vocabulary[end]) for end in ends]
+        single=f"{ends[0]} $A {ends[1]}", special_tokens=[(end, numbers[end]) for end in ends]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
