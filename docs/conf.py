@@ -61,7 +61,7 @@ OTHERS = (
     r"(torch|nn|np|PIL|Image|transformers|collections|pathlib|Path|Tensor|Mapping|dict|"
     r"CLIPModel|PreTrainedModel)\b.*"
 )
-ALIASES = r"(.*\.)?(Templates|Activation|Interpolation|G)"  # of types; the signature shows them by name
+ALIASES = r"(.*\.)?(Templates|Activation|Interpolation|G)"  # the signature shows these by name
 nitpick_ignore_regex = [("py:.*", OTHERS), ("py:.*", ALIASES)]
 
 
