@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -138,6 +140,28 @@ def test_stop_ends_a_job() -> None:
     stop.set()
     with pytest.raises(StoppedError):
         list(news)
+
+
+def test_what_a_stopped_job_computed_with_is_freed_at_once() -> None:
+    """Its error and its frames hold each other: a training would stay until some collection."""
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def work(job: Job[None]) -> None:
+        large = torch.zeros(10)
+        held.append(weakref.ref(large))
+        endless(job)
+        large.add_(1)
+
+    gc.disable()
+    try:
+        stop = threading.Event()
+        job = Job(work, stop)
+        stop.set()
+        with pytest.raises(StoppedError):
+            list(job)
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_job_that_nobody_watches_any_more_stops() -> None:

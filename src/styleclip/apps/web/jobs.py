@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ class Job(Generic[Result]):
         try:
             self._result.append(work(self))
         except BaseException as error:  # told to whoever iterates
+            traceback.clear_frames(error.__traceback__)  # networks and gradients go now
             self._failure = error
         finally:
             self._news.put(None)
