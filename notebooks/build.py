@@ -156,6 +156,7 @@ def _tidy(cell: NotebookNode) -> None:
     if cell.cell_type != "code":
         return
     cell.execution_count = None
+    cell.outputs = _joined(cell.outputs)
     for output in cell.outputs:
         if "data" not in output:
             continue
@@ -164,6 +165,18 @@ def _tidy(cell: NotebookNode) -> None:
             output.execution_count = None
         if "image/png" in output.data:
             output.data = NotebookNode({"image/jpeg": _as_jpeg(output.data["image/png"])})
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """What a cell prints arrives in one piece or in several, as the machine is busy: one here."""
+    kept: list[NotebookNode] = []
+    for output in outputs:
+        same = kept and output.output_type == "stream" and kept[-1].get("name") == output.name
+        if same:
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def _as_jpeg(png: str) -> str:

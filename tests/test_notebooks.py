@@ -159,6 +159,16 @@ def test_tidied_outputs_hold_no_trace_of_the_run() -> None:
     assert output.execution_count is None
 
 
+def test_what_is_printed_in_pieces_is_kept_in_one() -> None:
+    pieces = [("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c"), ("stdout", "d")]
+    outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces]
+    cell = nbformat.v4.new_code_cell("x", outputs=outputs)
+    build._tidy(cell)
+    assert [(each.name, each.text) for each in cell.outputs] == [
+        ("stdout", "a\nb\n"), ("stderr", "c"), ("stdout", "d")
+    ]  # fmt: skip
+
+
 # That they run
 
 
