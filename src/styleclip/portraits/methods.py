@@ -73,7 +73,7 @@ from styleclip.portraits.world import PortraitsWorld
 
 METHODS = (
     "nothing", "ceiling",
-    "optimization", "mapper", "mapper-single", "mapper-levels", "mapper-style",
+    "optimization", "mapper", "mapper-single",
     "direction", "direction-exact", "direction-instant", "direction-gradient-bank",
     "direction-gradient",
     "optimization-paper", "mapper-paper", "direction-paper",
@@ -149,10 +149,6 @@ def method_row(
         return Row(name, find, preparation)
     if name == "mapper-single":
         return trained_row(name, parts, pictures, latent_map, TrainingConfig())
-    if name == "mapper-levels":  # the paper's own networks, with our loss
-        return trained_row(name, parts, pictures, latent_map, TrainingConfig.of("levels"))
-    if name == "mapper-style":
-        return trained_row(name, parts, pictures, latent_map, TrainingConfig.of("style"))
     if name == "mapper":
         return text_mapper_row(name, parts, pictures)
     if name == "direction-gradient":
@@ -174,8 +170,6 @@ def presets() -> dict[str, dict[str, Any]]:
         "direction-gradient-bank": GRADIENTS,
         "direction-gradient": PromptRelevanceConfig(),
         "mapper-single": TrainingConfig(),
-        "mapper-levels": TrainingConfig.of("levels"),
-        "mapper-style": TrainingConfig.of("style"),
         "mapper-paper": paper_training(),
         "strength": StrengthConfig(),
     }
