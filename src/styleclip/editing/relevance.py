@@ -121,7 +121,7 @@ class Scan:
 
     ``change`` [S,E]: sum of u_ic (by gradient [S,K], in the principal directions); ``length`` [S]:
     sum of |e(+) - e(-)| (of slopes); ``images`` [S]: their number, which says what is done. By
-    samples ``change`` [n,E] are the embeddings of those that were seen, and the others are empty.
+    samples ``change`` [n,E] are the embeddings of those that were seen, and the rest says nothing.
     """
 
     change: Tensor
@@ -460,8 +460,12 @@ def _nothing_known(channels: int, width: int) -> Scan:
 
 
 def _seen_so_far(embeddings: Tensor) -> Scan:
-    nothing = torch.zeros(0)
-    return Scan(embeddings.cpu(), nothing, nothing.long())
+    """By samples what is known are the embeddings [N,E] of N pictures; the rest is one a row."""
+    return Scan(
+        embeddings.cpu(),
+        torch.zeros(len(embeddings)),
+        torch.ones(len(embeddings), dtype=torch.int64),
+    )
 
 
 def _resolution(generator: Generator, embedder: Embedder, config: RelevanceConfig) -> int:
