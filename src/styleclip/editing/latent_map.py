@@ -75,7 +75,7 @@ def measure_latent_map(
     resolution = enough_resolution(generator, embedder)
     embeddings = [] if seen is None else [seen.to(w)]
     done = 0 if seen is None else len(seen)
-    for part in w[done:].split(config.chunk):
+    for part in w[done:].split(config.chunk) if done < len(w) else ():
         images = generator.synthesis(
             generator.affine(generator.truncate(part)), resolution=resolution
         )
