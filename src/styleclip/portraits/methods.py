@@ -54,7 +54,6 @@ from styleclip.editing.relevance import (
     PromptRelevanceConfig,
     Relevance,
     RelevanceConfig,
-    measure_relevance,
     prompt_relevance,
     relevance_of_map,
     style_statistics,
@@ -73,16 +72,14 @@ from styleclip.portraits.world import PortraitsWorld
 
 METHODS = (
     "nothing", "ceiling",
-    "optimization", "mapper", "mapper-single",
-    "direction", "direction-exact", "direction-instant", "direction-gradient-bank",
-    "direction-gradient",
+    "optimization", "mapper", "mapper-single", "direction", "direction-exact",
+    "direction-instant", "direction-gradient",
     "optimization-paper", "mapper-paper", "direction-paper",
 )  # fmt: skip
 Find = Callable[[list[int], JudgedPrompt], Edit]
 PAPER_EDITS = 100  # of the slow preset
 PAPER_STEPS = 5_000  # of the official mapper's 50,000
 LATENTS = 1_000  # samples that a mapper learns from
-GRADIENTS = RelevanceConfig(method="gradient")
 
 
 @dataclass(frozen=True)
@@ -167,7 +164,6 @@ def presets() -> dict[str, dict[str, Any]]:
         "direction": DirectionConfig(),
         "direction-paper": DirectionConfig.paper(),
         "direction-instant": LatentMapConfig.quick(),
-        "direction-gradient-bank": GRADIENTS,
         "direction-gradient": PromptRelevanceConfig(),
         "mapper-single": TrainingConfig(),
         "mapper-paper": paper_training(),
@@ -261,7 +257,7 @@ def trained_row(
 def direction_row(
     name: str, parts: Parts, pictures: Pictures, latent_map: LatentMap, preparation: float
 ) -> Row | None:
-    """By the samples of ``latent_map``, by gradients, or by the model's exact bank, if it has one.
+    """By the samples of ``latent_map``, or by the model's exact bank; None where that is missing.
 
     Each picture's own strength, but for the official settings, where beta and alpha are fixed.
     """
@@ -274,8 +270,6 @@ def direction_row(
             generator, measured.samples, measured.seed, measured.truncation
         )
         relevance = relevance_of_map(generator, latent_map, mean, std, measured)
-    elif name == "direction-gradient-bank":
-        relevance = measure_relevance(generator, embedder, GRADIENTS)
     else:
         path = parts.model.folder / DIRECTIONS
         if not path.exists():
