@@ -30,6 +30,10 @@ ELSEWHERE = {
     ("real-weights.md", "bash"): "tests/apps/test_weights.py",
     ("your-own-generator.md", "bash"): "tests/test_docs_own_generator.py",
     ("your-own-generator.md", "python"): "tests/test_docs_own_generator.py",
+    ("page.md", "bash"): "tests/apps/web/test_api.py",
+    ("page.md", "python"): "tests/apps/web/test_api.py",
+    ("many.md", "bash"): "tests/test_docs_many.py",
+    ("many.md", "python"): "tests/test_docs_many.py",
 }
 
 
