@@ -121,6 +121,28 @@ def test_the_line_is_drawn_with_keys_and_the_mouse(visit: Any) -> None:
     assert style is not None and 17 < float(style.partition("--wipe:")[2].strip(" %;")) < 23
 
 
+def test_a_slider_goes_by_keys_and_its_focus_is_seen(visit: Any) -> None:
+    visitor = visit()
+    slider = visitor.page.locator("#strength-1 input[type=range]")
+    opening = slider.input_value()
+    slider.focus()
+    visitor.after(lambda: visitor.page.keyboard.press("ArrowRight"))
+    assert slider.input_value() != opening
+    assert slider.evaluate("it => getComputedStyle(it).outlineStyle") == "solid"
+
+
+def test_words_of_ones_own_are_kept_as_they_are(visit: Any) -> None:
+    visitor = visit("?seed=15&to=a+face+with+grey+hair")
+    before = visitor.page.get_attribute(".sc-after", "src")
+    keep = visitor.page.locator("#keep input")
+    keep.fill("wrinkles")
+    visitor.after(lambda: keep.press("Enter"))
+    visitor.page.wait_for_function("() => location.search.includes('keep=wrinkles')")
+    assert visitor.page.get_attribute(".sc-after", "src") != before
+    visitor.after(lambda: visitor.page.click("#undo"))
+    assert visitor.page.get_attribute(".sc-after", "src") == before
+
+
 def test_a_drag_is_live_and_one_step_of_undo(visit: Any) -> None:
     visitor = visit()
     slider = visitor.page.locator("#strength-1 input[type=range]")

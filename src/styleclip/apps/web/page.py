@@ -99,7 +99,7 @@ class Page:
             self._wire_row(c, index, row)
         c.chip_list.pick(self.chip, session, whole, **QUICK)
         c.add.click(self.another, session, whole, **QUICK)
-        c.keep.input(self.preserve, [session, c.keep], whole, **QUICK)
+        c.keep.change(self.preserve, [session, c.keep], whole, **QUICK)  # typed words are no input
         c.draw_grid.click(self.draw, session, c.grid, **DRAWING)
         c.draw_map.click(self.chart, session, c.map, **QUICK)
         c.grid.pick(self.take, session, whole, **QUICK)
@@ -309,8 +309,10 @@ class Page:
             session.change(session.look.without_row(index))
             return self._whole(session)
 
-    def preserve(self, session: Session, names: list[str] | None) -> list[Any]:
+    def preserve(self, session: Session, names: list[str] | None) -> Any:
         with session.lock:
+            if tuple(names or ()) == tuple(session.look.keep):
+                return gr.skip()  # the page set it itself
             try:
                 look = self.engine.found(session.look.with_keep(names or ()))
                 notes = self.engine.notes(look)
