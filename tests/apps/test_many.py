@@ -404,7 +404,7 @@ def test_all_faces_of_many_photos_are_known_again(photos: Run) -> None:
 
 def test_without_a_finder_nothing_is_begun(photos: Run) -> None:
     assert photos("edit", "photos", PROMPT, *QUICK, "--photo").code == 2
-    assert "styleclip models fetch face_landmarker.task" in photos.err and photos.err.count("\n") == 1
+    assert "models fetch face_landmarker.task" in photos.err and photos.err.count("\n") == 1
     assert not Path("photos-edited").exists()
 
 
