@@ -162,7 +162,7 @@ def test_nonsense_is_answered(person: Person) -> None:
     ask = person.body("target-1", "submit", "", "")
     texts = (["a face " * 150_000, ""], [["x"], 3], [{"a": 1}, None], ["x" * 500, "y" * 500])
     bodies += [{**ask, "data": [None, None, *each]} for each in texts]
-    bodies.append(person.body("keep", "input", [f"name {i}" for i in range(10_000)]))
+    bodies.append(person.body("keep", "change", [f"name {i}" for i in range(10_000)]))
     bodies.append(person.body("seed", "submit", 2.0**60, 0.7))
     for body in bodies:
         text = json.dumps(body)
