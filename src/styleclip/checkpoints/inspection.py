@@ -39,6 +39,7 @@ from styleclip.checkpoints.layouts import Layout
 from styleclip.checkpoints.loaders import (
     KIND,
     NETWORKS,
+    check_square,
     empty_generator,
     empty_network,
     nvidia_clamp,
@@ -203,6 +204,7 @@ def _generator(
     entries: Mapping[str, Any], config: StyleGAN2Config, table: list[keymap.Rule],
     dropped: Mapping[str, Tensor | None], source: Path,
 ) -> Facts:  # fmt: skip
+    check_square(entries, table, config, source)
     network = empty_generator(config).state_dict()
     optional = [name for name in network if name.endswith(("noise_const", "w_average"))]
     keymap.check(entries, table, network, source=source, dropped=dropped, optional=optional)

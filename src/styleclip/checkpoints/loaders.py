@@ -390,7 +390,7 @@ def _convert(
 
     ``foreign`` is used up, so that the network is in memory once.
     """
-    _check_square(foreign, table, config, source)
+    check_square(foreign, table, config, source)
     generator = empty_generator(config)
     network = generator.state_dict()
     random = torch.Generator().manual_seed(0)
@@ -425,14 +425,15 @@ def _of_generator(names: list[str]) -> list[str]:
     return face_encoders.of_decoder(names)
 
 
-def _check_square(
+def check_square(
     foreign: Mapping[str, Any], table: list[keymap.Rule], config: StyleGAN2Config, source: Path
 ) -> None:
     """Raise ``CheckpointError`` for forks whose first layer is not 4 x 4 pixels, such as 8 x 4."""
     const = foreign.get(next(rule.theirs for rule in table if rule.ours == "const"))
-    if not isinstance(const, Tensor) or const.ndim < 3 or tuple(const.shape[-2:]) == (4, 4):
+    shape = tuple(getattr(const, "shape", ()))
+    if len(shape) < 3 or shape[-2:] == (4, 4):
         return  # what else is wrong, the key map says
-    height, width = const.shape[-2:]
+    height, width = shape[-2:]
     times = config.resolution // 4
     raise CheckpointError(
         f"{source} draws pictures of {height * times} x {width * times} pixels (its first layer "
