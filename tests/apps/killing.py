@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-KILLS, ATTEMPTS, LONGEST = 2, 8, 300
+KILLS, ATTEMPTS, LONGEST = 2, 16, 300
 
 
 def kill_at_random(words: Sequence[str | Path], out: Path, seconds: float) -> list[str]:
@@ -42,7 +42,8 @@ def kill_at_random(words: Sequence[str | Path], out: Path, seconds: float) -> li
             print(f"killed after {share:.3f} of the rest")
         else:
             assert process.returncode == 0
-            rest /= 2  # it was faster than that: once more
+            seconds /= 2  # it was faster than that: all of it once more, from nothing
+            rest, kills = seconds, 0
             shutil.rmtree(out, ignore_errors=True)
         if out.is_file():
             out.unlink()  # killed between the result and the end
