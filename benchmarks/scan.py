@@ -3,11 +3,12 @@
   python benchmarks/scan.py [--threads 2] [--channels 6] [--json FILE] [--check]
 What a picture costs: config F at 1024 pixels and a CLIP of ViT-B/32's size, random weights. The
 official loop renders one picture at a time, at full size, through PIL. Ours renders in batches, as
-large as CLIP needs, and shares what lies before a layer; it is timed in channels spread over the
-layers. How many pictures a channel needs, and whether ours finds the rows of a scan at full size of
-all pictures without the official drift, is asked of a trained model: in a network of random weights
-the last layers are no fine detail, so a smaller picture is another picture there. Both sides are
-projected to the same channels, those that a picture of CLIP's size has.
+large as CLIP needs, shares what lies before a layer, and takes the slopes of all pictures as a
+guide (counted in); it is timed in channels spread over the layers. How many pictures a channel
+needs, and whether ours finds the rows of a scan at full size of all pictures without the official
+drift, is asked of a trained model: in a network of random weights the last layers are no fine
+detail, so a smaller picture is another picture there. Both sides are projected to the same
+channels, those that a picture of CLIP's size has.
 """
 
 from __future__ import annotations
@@ -64,14 +65,16 @@ def run(question: Question, settings: Settings) -> dict[str, Any]:
     place = (generator, embedder, style, mean, std, columns, question, settings)
     literal = seconds_of_the_official_loop(*place)
     ours = seconds_of_ours(*place)
+    slope = seconds_of_slopes(*place)
     images, cosines = rows_of_a_trained_model(question)
     usual = RelevanceConfig().cosine or 1.0  # where `styleclip directions measure` stops
     careful, nearer = rows_of_a_trained_model(replace(question, cosine=usual))
     channels = int(seen.sum())
     hours = {
         "official loop": 2 * OFFICIAL_IMAGES * channels * literal / 3600,
-        "ours": 2 * images * channels * ours / 3600,
+        "ours": (2 * images * channels * ours + OFFICIAL_IMAGES * slope) / 3600,
     }
+    usual_hours = (2 * careful * channels * ours + OFFICIAL_IMAGES * slope) / 3600
     figures = [
         {"name": "pictures a second", "ratio": literal / ours, "wanted": RATE_BAR},
         {"name": "hours of the whole scan", "ratio": hours["official loop"] / hours["ours"],
@@ -81,10 +84,11 @@ def run(question: Question, settings: Settings) -> dict[str, Any]:
     return {
         "question": asdict(question), "settings": asdict(settings), "machine": machine(),
         "channels": channels, "seconds a picture": {"official loop": literal, "ours": ours},
+        "seconds of a picture's slopes": slope,
         "images a channel": images, "lowest row cosine": min(cosines), "hours": hours,
         "at the default stop": {
             "cosine": usual, "images a channel": careful,
-            "hours of the whole scan": literal * OFFICIAL_IMAGES / (ours * careful),
+            "hours of the whole scan": hours["official loop"] / usual_hours,
             "mean row cosine": sum(nearer) / len(nearer),
         },
         "figures": figures,
@@ -99,12 +103,19 @@ def rows_of_a_trained_model(question: Question) -> tuple[float, list[float]]:
     from styleclip.editing.latent_map import enough_resolution
     from styleclip.editing.relevance import (
         RelevanceConfig,
-        Scan,
         _pictures,
-        _pushed_apart,
-        known,
         style_statistics,
     )
+    from styleclip.editing.scan import (
+        Guide,
+        Scan,
+        embedding_basis,
+        in_common,
+        known,
+        pushed_apart,
+        row_means,
+    )
+    from styleclip.editing.slopes import embedding_slopes
     from styleclip.studio import Studio
 
     torch.set_flush_denormal(True)
@@ -115,30 +126,36 @@ def rows_of_a_trained_model(question: Question) -> tuple[float, list[float]]:
     styles = _pictures(generator, config)
     size = enough_resolution(generator, embedder)
     seen = generator.layout.columns(lambda layer: layer.kind == "conv" and layer.resolution <= size)
+    columns = spread(seen.nonzero().flatten(), question.rows)
+    basis = embedding_basis(generator, embedder, styles, config, size)
+    slopes = torch.cat([
+        F.normalize(
+            embedding_slopes(generator, embedder, part, basis, size)[:, :, columns], dim=0
+        ).permute(1, 2, 0)
+        for part in styles.split(config.group)
+    ])  # fmt: skip
     counts, cosines = [], []
-    for column in spread(seen.nonzero().flatten(), question.rows):
+    for number, column in enumerate(columns):
         layer = layer_of(generator.layout, int(column))
-        whole, scan = torch.zeros(1), None
+        guide = Guide.of(basis, slopes[:, number : number + 1], config.group)
+        whole, scan = torch.zeros(1), Scan.begin(1, basis.shape[1])
         for group in torch.arange(len(styles)).split(config.group):
             with torch.no_grad():
                 prefix = generator.prefix(styles[group], layer)
-                moved = [
-                    _pushed_apart(generator, embedder, styles[group], prefix, column[None],
-                                  mean, std, config, resolution)
+                turned, at_full_size = (
+                    in_common(
+                        pushed_apart(generator, embedder, styles[group], prefix, column[None],
+                                     mean, std, config, resolution)
+                    )[0]
                     for resolution in (size, generator.resolution)
-                ]  # fmt: skip
-            change, change_at_full_size = (
-                F.normalize(apart, dim=2).double().sum(dim=1) for apart in moved
-            )
-            whole = whole + change_at_full_size
-            if scan is None:
-                scan = Scan(torch.zeros_like(change), torch.zeros(1), torch.zeros(1).long())
-            if not bool(known(scan, question.cosine, len(styles))):
-                scan.change += change
+                )  # fmt: skip
+            whole = whole + at_full_size.sum(dim=1)
+            if not bool(known(scan, question.cosine, len(styles), guide)):
+                scan.change += turned.sum(dim=1)
+                scan.along += guide.along(turned, group, torch.zeros(1).long())
                 scan.images += len(group)
-        assert scan is not None
         counts.append(int(scan.images))
-        cosines.append(float(F.cosine_similarity(scan.change, whole)))
+        cosines.append(float(F.cosine_similarity(row_means(scan, guide)[0], whole)))
     return sum(counts) / len(counts), cosines
 
 
@@ -149,7 +166,8 @@ def seconds_of_ours(
     """Seconds for one picture, the best of a few groups for each column, its prefix's part too."""
     import torch
 
-    from styleclip.editing.relevance import RelevanceConfig, _pushed_apart
+    from styleclip.editing.relevance import RelevanceConfig
+    from styleclip.editing.scan import pushed_apart
 
     torch.set_flush_denormal(True)
     clock = time.process_time if settings.clock == "cpu" else time.perf_counter
@@ -165,13 +183,31 @@ def seconds_of_ours(
             shared = (clock() - started) / layer.channels
             started = clock()
             with torch.no_grad():
-                _pushed_apart(
+                pushed_apart(
                     generator, embedder, style, prefix, column[None], mean, std, config,
                     settings.early_resolution,
                 )  # fmt: skip
             seconds.append(clock() - started + shared)
         found.append(min(seconds[1:]) / (2 * len(style)))
     return sum(found) / len(found)
+
+
+def seconds_of_slopes(
+    generator: Any, embedder: Any, style: Any, mean: Any, std: Any, columns: Any,
+    question: Question, settings: Settings,
+) -> float:  # fmt: skip
+    """Seconds for the slopes of all channels in one picture, one backward pass a component."""
+    import torch
+
+    from styleclip.editing.relevance import RelevanceConfig
+    from styleclip.editing.slopes import embedding_slopes
+
+    clock = time.process_time if settings.clock == "cpu" else time.perf_counter
+    width = embedder.embed_pixels(torch.zeros(1, 3, *[settings.clip_size] * 2)).shape[1]
+    basis = torch.eye(width)[: RelevanceConfig().components]
+    started = clock()
+    embedding_slopes(generator, embedder, style[:1], basis, settings.early_resolution)
+    return clock() - started
 
 
 def seconds_of_the_official_loop(

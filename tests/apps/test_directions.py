@@ -20,6 +20,7 @@ from styleclip.checkpoints import load_bank, load_edit, save_bank
 from styleclip.checkpoints.registry import LATENT_MAP
 from styleclip.clip.embedder import ClipEmbedder
 from styleclip.editing import relevance as measuring
+from styleclip.editing import scan as scanning
 from styleclip.editing.latent_map import LatentMapConfig
 from styleclip.editing.relevance import RelevanceConfig, bytes_per_picture
 from styleclip.studio import Studio
@@ -106,7 +107,7 @@ def test_a_measurement_that_was_stopped_goes_on(
     run: Run, bank: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, pieces = load_bank(bank), []
-    pushed = measuring._pushed_apart
+    pushed = scanning.pushed_apart
 
     def stopped(*arguments: Any) -> torch.Tensor:
         pieces.append(1)
@@ -114,11 +115,11 @@ def test_a_measurement_that_was_stopped_goes_on(
             raise KeyboardInterrupt
         return pushed(*arguments)
 
-    monkeypatch.setattr(measuring, "_pushed_apart", stopped)
+    monkeypatch.setattr(scanning, "pushed_apart", stopped)
     assert run("directions", "measure", "again.safetensors", *FEW).code == 130
     assert "again.safetensors" not in files()
     # another measurement must not take its numbers
-    monkeypatch.setattr(measuring, "_pushed_apart", pushed)
+    monkeypatch.setattr(scanning, "pushed_apart", pushed)
     assert run("directions", "measure", "again.safetensors", "--images", "5").code == 2
     assert "other settings" in run.err
     assert run("directions", "measure", "again.safetensors", *FEW).code == 0

@@ -32,7 +32,8 @@ from styleclip.checkpoints.loaders import ARCFACE_KIND
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import LatentMap
 from styleclip.editing.mapper import Mapper, MapperConfig
-from styleclip.editing.relevance import Relevance, Scan
+from styleclip.editing.relevance import Relevance
+from styleclip.editing.scan import Scan
 from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
 from styleclip.faces.identity import IdentityConfig, IdentityNetwork
 from styleclip.faces.reader import Reader, ReaderConfig
@@ -193,7 +194,7 @@ def write_native(kind: str, folder: Path) -> Path:
             path, Relevance(torch.ones(9, 4), ones, ones, ones, ones.long(), {}), *hashes.values()
         )
     elif kind == "scan":
-        state = Scan(torch.ones(9, 4), torch.ones(9), torch.ones(9, dtype=torch.int64))
+        state = Scan.of(torch.ones(9, 4), torch.ones(9), torch.ones(9, dtype=torch.int64))
         save_scan(path, state, {"seed": 0})
     elif kind in UNFINISHED:
         save_unfinished(path, kind, {"ab": torch.ones(1, 8, 4)}, hashes)

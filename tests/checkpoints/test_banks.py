@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from styleclip.checkpoints import load_bank, load_scan, save_bank, save_network, save_scan
-from styleclip.editing.relevance import Relevance, Scan
+from styleclip.editing.relevance import Relevance
+from styleclip.editing.scan import Scan
 from styleclip.errors import CheckpointError
 
 
@@ -33,18 +34,19 @@ def test_a_bank_comes_back(tmp_path: Path) -> None:
 
 def test_a_scan_comes_back_bit_by_bit(tmp_path: Path) -> None:
     random = torch.Generator().manual_seed(0)
-    scan = Scan(
+    scan = Scan.of(
         torch.randn(9, 5, generator=random, dtype=torch.float64),
         torch.randn(9, generator=random, dtype=torch.float64),
         torch.arange(9),
     )
+    scan.along, scan.slopes = torch.arange(9.0).double(), torch.randn(3, 9, 2).half()
     path = tmp_path / "scan.safetensors"
     assert load_scan(path, {"a": 1}) is None
     save_scan(path, scan, {"a": 1})
     found = load_scan(path, {"a": 1})
     assert found is not None
-    for name in ("change", "length", "images"):
-        assert torch.equal(getattr(found, name), getattr(scan, name))
+    for name, tensor in vars(scan).items():
+        assert torch.equal(getattr(found, name), tensor), name
     with pytest.raises(CheckpointError, match="other settings"):
         load_scan(path, {"a": 2})
 

@@ -20,17 +20,15 @@ from styleclip.editing.relevance import (
     PromptRelevanceConfig,
     Relevance,
     RelevanceConfig,
-    Scan,
     _pictures,
     batch_within,
     bytes_per_picture,
-    in_common,
-    known,
     measure_relevance,
     prompt_relevance,
     relevance_of_map,
     style_statistics,
 )
+from styleclip.editing.scan import Guide, Scan, in_common, known, row_means
 from styleclip.editing.slopes import (
     _length,
     embedding_slopes,
@@ -96,7 +94,7 @@ def test_the_scan_is_the_literal_one(generator: StyleGAN2) -> None:
     assert found.images[~conv].eq(0).all()
 
 
-@pytest.mark.parametrize("method", ["exact", "gradient", "samples"])
+@pytest.mark.parametrize("method", ["exact", "guided", "gradient", "samples"])
 @pytest.mark.parametrize("batch", [1, 3, 5, 1000])
 def test_so_many_pictures_are_rendered_at_once(
     generator: StyleGAN2, batch: int, method: Any, monkeypatch: pytest.MonkeyPatch
@@ -105,7 +103,9 @@ def test_so_many_pictures_are_rendered_at_once(
     few = partial(LatentMapConfig, samples=40)
     monkeypatch.setattr(measuring, "LatentMapConfig", few)
     generator = generator if method != "samples" else generator.float()
-    config = replace(CONFIG, method=method, group=3)
+    config = replace(CONFIG, method="exact" if method == "guided" else method, group=3)
+    if method == "guided":
+        config = replace(config, cosine=0.999)
     whole = measure_relevance(generator, Projection(), config)
     seen: list[int] = []
 
@@ -146,10 +146,12 @@ def test_a_scan_that_was_stopped_ends_in_the_same_numbers(generator: StyleGAN2) 
     whole = measure_relevance(
         generator, Projection(), config, on_scan=lambda scan: states.append(copy.deepcopy(scan))
     )
-    # after every batch, which at 5 pictures is one channel up and down in a group's two
-    assert len(states) == whole.images.sum() / 2
-    assert whole.images.unique().tolist() == [0, 2, 4, 6]  # some stopped early
-    for i in (0, 1, 7, 20, len(states) - 1):
+    # after every batch of slopes, then one channel up and down in a group's two pictures
+    looked = {len(state.slopes) for state in states}
+    assert max(looked) == 6 and len(looked) > 1
+    assert len(states) == len(looked) + whole.images.sum() / 2
+    assert 2 < whole.images[whole.images > 0].double().mean() < 6  # some stopped early
+    for i in (0, 1, 2, 9, 20, len(states) - 1):
         again: list[Scan] = []
         resumed = measure_relevance(
             generator, Projection(), config, scan=copy.deepcopy(states[i]), on_scan=again.append
@@ -190,6 +192,71 @@ def test_channels_whose_direction_is_known_take_no_more_images(generator: StyleG
     assert cosine.mean() > 0.95
 
 
+def guided_scan(
+    moved: Tensor, slopes: Tensor, basis: Tensor, seen: list[int], group: int
+) -> tuple[Scan, Guide]:
+    """What is known after the first ``seen`` [S] pictures of u [S,N,E] and g [N,S,K]."""
+    scan, guide = Scan.begin(*moved[:, 0].shape), Guide.of(basis, slopes, group)
+    for c, n in enumerate(seen):
+        for first in range(0, n, group):
+            pictures = torch.arange(first, min(first + group, n))
+            u = moved[c : c + 1, pictures]
+            scan.change[c] += u[0].sum(dim=0)
+            scan.along[c] += guide.along(u, pictures, torch.tensor([c]))[0]
+            scan.images[c] += len(pictures)
+    return scan, guide
+
+
+def test_a_guided_mean_is_the_control_variate_written_out() -> None:
+    random = torch.Generator().manual_seed(7)
+    moved = F.normalize(torch.randn(2, 11, 6, generator=random, dtype=torch.float64) + 1, dim=2)
+    basis = torch.linalg.qr(torch.randn(6, 6, generator=random, dtype=torch.float64))[0][:4]
+    slopes = F.normalize(
+        moved.transpose(0, 1) @ basis.t()
+        + 0.1 * torch.randn(11, 2, 4, generator=random, dtype=torch.float64), dim=2
+    )  # fmt: skip
+    scan, guide = guided_scan(moved, slopes, basis, [5, 11], group=5)
+    mean, scatter = row_means(scan, guide)
+    for c, n in enumerate((5, 11)):
+        u, g = moved[c, :n], slopes[:n, c] @ basis
+        apart, slope = u - u.mean(dim=0), g - g.mean(dim=0)
+        share = (apart * slope).sum() / slope.square().sum()
+        assert 0 < share < 1
+        whole = slopes[:, c].mean(dim=0) @ basis
+        torch.testing.assert_close(mean[c], u.mean(dim=0) + share * (whole - g.mean(dim=0)))
+        left = (apart - share * slope).square().sum() / (n - 2)
+        torch.testing.assert_close(scatter[c], left)
+    # with all pictures the slopes have nothing to say
+    torch.testing.assert_close(mean[1], moved[1].mean(dim=0), rtol=0, atol=1e-12)
+
+
+def test_slopes_that_say_nothing_do_no_harm() -> None:
+    random = torch.Generator().manual_seed(3)
+    moved = F.normalize(torch.randn(40, 60, 8, generator=random, dtype=torch.float64) + 0.7, dim=2)
+    slopes = F.normalize(torch.randn(60, 40, 8, generator=random, dtype=torch.float64), dim=2)
+    basis = torch.eye(8, dtype=torch.float64)
+    scan, guide = guided_scan(moved, slopes, basis, [20] * 40, group=10)
+    whole = moved.mean(dim=1)
+    plain, led = (
+        F.cosine_similarity(row_means(scan, each)[0], whole).mean() for each in (None, guide)
+    )
+    assert led > plain - 2e-3
+    ratio = row_means(scan, guide)[1] / row_means(scan)[1]
+    assert 0.9 < ratio.mean() < 1.1
+
+
+def test_guided_channels_need_fewer_images_for_the_same_rows(generator: StyleGAN2) -> None:
+    config = replace(CONFIG, images=40, group=4, components=7)
+    whole = measure_relevance(generator, Projection(), config)
+    led = measure_relevance(generator, Projection(), replace(config, cosine=0.98))
+    alone = measure_relevance(generator, Projection(), replace(config, cosine=0.98, guided=False))
+    conv = generator.layout.conv_columns()
+    count, plain = (each.images[conv].double().mean() for each in (led, alone))
+    assert count < 0.8 * plain
+    for each in (led, alone):
+        assert (each.matrix * whole.matrix).sum(dim=1)[conv].mean() > 0.98
+
+
 def test_the_stopping_rule_keeps_its_word() -> None:
     # unit vectors around a mean: when the rule is content, the mean of all is as near as promised
     random = torch.Generator().manual_seed(0)
@@ -200,7 +267,7 @@ def test_the_stopping_rule_keeps_its_word() -> None:
             noise = torch.randn(100, 32, generator=random, dtype=torch.float64)
             units = F.normalize(middle + spread * noise, dim=1)
             for n in range(5, 101, 5):
-                state = Scan(units[:n].sum(0)[None], torch.ones(1), torch.tensor([n]))
+                state = Scan.of(units[:n].sum(0)[None], torch.ones(1), torch.tensor([n]))
                 if bool(known(state, 0.97, 100)):
                     break
             assert n < 100 or spread > 0.1
@@ -212,9 +279,9 @@ def test_the_stopping_rule_keeps_its_word() -> None:
 def test_a_channel_that_does_nothing_in_common_is_measured_to_the_end() -> None:
     random = torch.Generator().manual_seed(1)
     units = F.normalize(torch.randn(100, 32, generator=random, dtype=torch.float64), dim=1)
-    state = Scan(units[:50].sum(0)[None], torch.ones(1), torch.tensor([50]))
+    state = Scan.of(units[:50].sum(0)[None], torch.ones(1), torch.tensor([50]))
     assert not known(state, 0.98, 100)
-    assert known(Scan(units.sum(0)[None], torch.ones(1), torch.tensor([100])), 0.98, 100)
+    assert known(Scan.of(units.sum(0)[None], torch.ones(1), torch.tensor([100])), 0.98, 100)
 
 
 def test_what_is_known_of_a_sample_is_more_in_a_small_population() -> None:
@@ -222,7 +289,7 @@ def test_what_is_known_of_a_sample_is_more_in_a_small_population() -> None:
     # 0.953, of eleven by one of 0.995
     change = torch.zeros(1, 4, dtype=torch.float64)
     change[0, 0] = 10 * ((0.5 * 9 + 1) / 10) ** 0.5
-    state = Scan(change, torch.ones(1), torch.tensor([10]))
+    state = Scan.of(change, torch.ones(1), torch.tensor([10]))
     assert known(state, 0.98, 11)
     assert not known(state, 0.98, 10_000)
     assert known(state, 0.95, 10_000)
@@ -357,9 +424,9 @@ def test_the_official_arithmetic() -> None:
     values = expected("global-direction")
     # [channel, image, (-, +), E]: features as the network gave them
     down, up = F.normalize(values["image_features"], dim=-1).unbind(2)
-    scan_change, _ = in_common(up - down)
+    turned, _ = in_common(up - down)
     torch.testing.assert_close(
-        F.normalize(scan_change, dim=1), values["relevance"], rtol=0, atol=1e-6
+        F.normalize(turned.sum(dim=1), dim=1), values["relevance"], rtol=0, atol=1e-6
     )
 
 

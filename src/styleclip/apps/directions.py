@@ -32,7 +32,7 @@ from styleclip.apps.outputs import check_edit_file
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from styleclip.editing.relevance import Scan
+    from styleclip.editing.scan import Scan
 
 app = typer.Typer(
     help="Global directions: measure what style channels do, find directions, look at them.",

@@ -23,7 +23,8 @@ from styleclip.checkpoints import styleclip_official
 from styleclip.checkpoints.arrays import is_npy, read_array
 from styleclip.checkpoints.files import check_hashes, first_line
 from styleclip.checkpoints.native import AXES, Network, check_axes, read_network, write_network
-from styleclip.editing.relevance import Relevance, RelevanceConfig, Scan, style_statistics
+from styleclip.editing.relevance import Relevance, RelevanceConfig, style_statistics
+from styleclip.editing.scan import Scan
 from styleclip.errors import ArgumentError, CheckpointError, CheckpointWarning
 from styleclip.generators import Generator
 

@@ -3,6 +3,7 @@
   argmin_M  mean over latents w, prompts (t, n) of
             D_CLIP(G(w'), text) + latent |step|^2 + identity (1 - cos(R(G(w')), R(G(w))))
   w' = w + step of M(w)              M a `Mapper` (W+ levels, S), or a `TextMapper` that sees d too
+A `TextMapper`'s step is u, and its |step|^2 has two weights: latent |u off d|^2 + length (u.d)^2.
 D_CLIP is the optimisation's, with the same names: "reach" and its keep term, "directional",
 "target". What G(w) looks like is embedded once; held-out latents say when to stop.
 """
@@ -67,6 +68,7 @@ class TrainingConfig:
     goal: float = 3.5
     keep_weight: float = 0.06
     latent_weight: float = 0.02  # of |u off d|^2; of other networks: of the mean square of the step
+    length_weight: float = 0.005  # of (u.d)^2, a text mapper's: too far spoils faces
     identity_weight: float = 0.0
     average: float | None = 0.99  # of the weights that are returned; None: the last ones
     clip_input: Literal["correct", "paper"] = "correct"
@@ -117,6 +119,7 @@ class TrainingConfig:
             rate=0.5,
             decay=False,
             latent_weight=0.8,
+            length_weight=0.0,
             identity_weight=0.1,
             average=None,
             clip_input="paper",
@@ -324,19 +327,26 @@ class _Task:
 
     def moved(
         self, mapper: Mapper | TextMapper, w_plus: Tensor, direction: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The style [B,S] after the step, and how large the step is [B]."""
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The style [B,S] after the step, and the terms [B] of how large the step is."""
+        config = self.config
         if isinstance(mapper, TextMapper):
             u = mapper.coordinates(w_plus, direction)
             style = self.generator.affine(w_plus + mapper.step(u, direction))
-            return style, latent_distance(off_direction(u, direction))
+            off, along = off_direction(u, direction), (u * direction).sum(dim=1)
+            return style, {
+                "latent": config.latent_weight * latent_distance(off),
+                "length": config.length_weight * along.square(),
+            }
         if mapper.config.space == "w_plus":
             moved = mapper(w_plus)
-            return self.generator.affine(moved), (moved - w_plus).square().mean(dim=(1, 2))
-        style = self.generator.affine(w_plus)
-        moved = mapper(style)
-        parts = (moved - style).split([layer.channels for layer in self.generator.layout], dim=1)
-        return moved, torch.stack([part.square().mean(dim=1) for part in parts]).sum(dim=0)
+            style, size = self.generator.affine(moved), (moved - w_plus).square().mean(dim=(1, 2))
+        else:
+            before = self.generator.affine(w_plus)
+            style = mapper(before)
+            parts = (style - before).split([each.channels for each in self.generator.layout], dim=1)
+            size = torch.stack([part.square().mean(dim=1) for part in parts]).sum(dim=0)
+        return style, {"latent": config.latent_weight * size}
 
     def terms(
         self,
@@ -349,13 +359,12 @@ class _Task:
         config, wanted, device = self.config, self.asked[asked], self.latents.device.type
         mixed = config.precision == "mixed" and device == "cuda"
         # the step is small, so it stays exact
-        style, size = self.moved(mapper, self.latents[pictures], wanted.direction)
+        style, sizes = self.moved(mapper, self.latents[pictures], wanted.direction)
         with torch.autocast(device, torch.bfloat16, enabled=mixed):
             images = self.render(style, random)
             embeddings = self.look(images)
         sources = self.sources[pictures]
-        terms = clip_terms(wanted, config.loss, config.keep_weight, embeddings, sources)
-        terms["latent"] = config.latent_weight * size
+        terms = clip_terms(wanted, config.loss, config.keep_weight, embeddings, sources) | sizes
         if self.identity is not None and self.faces is not None:
             far = identity_distance(self.identity(images), self.faces[pictures])
             terms["identity"] = config.identity_weight * far

@@ -13,10 +13,8 @@ its mean is known tightly enough. Measured once per generator and CLIP.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from operator import eq
 from typing import Any, Literal
 
 import torch
@@ -30,12 +28,12 @@ from styleclip.editing.latent_map import (
     enough_resolution,
     measure_latent_map,
 )
-from styleclip.editing.slopes import embedding_slopes, principal_directions, prompt_response
+from styleclip.editing.scan import OnScan, OnStep, Scan, embedding_basis, scan_channels
+from styleclip.editing.slopes import embedding_slopes, prompt_response
 from styleclip.errors import ArgumentError
-from styleclip.generators import Generator, Prefix
+from styleclip.generators import Generator
 from styleclip.latents import StyleLayer
 
-OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 COPIES, KEPT, LOOKED = 6, 4, 8  # of `bytes_per_picture`
 
 
@@ -47,6 +45,7 @@ class RelevanceConfig:
     images: int = 100
     sigma: float = 5.0  # k: how far a channel is moved, in standard deviations
     cosine: float | None = 0.98  # wanted with the mean of all images; None: never stop early
+    guided: bool = True  # where it may stop early: by the slopes of all pictures (`scan.py`)
     group: int = 10  # images between two looks at what is known
     samples: int = 20_000  # for mean and standard deviation of the channels
     truncation: float = 0.7
@@ -55,7 +54,7 @@ class RelevanceConfig:
     resolution: Literal["full", "enough"] = "enough"  # rendered for CLIP
     rgb: bool = False  # the toRGB layers as well; by samples always
     batch: int = 64  # pictures rendered at once: the bound of the memory (`batch_within`)
-    components: int = 48  # gradient: principal directions of the embeddings
+    components: int = 48  # of gradients: principal directions of the embeddings
 
     def __post_init__(self) -> None:
         for name in ("images", "group", "batch", "components"):
@@ -115,20 +114,6 @@ class Relevance:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
-class Scan:
-    """How far a measurement is: all that a kill must not lose.
-
-    ``change`` [S,E]: sum of u_ic (by gradient [S,K], in the principal directions); ``length`` [S]:
-    sum of |e(+) - e(-)| (of slopes); ``images`` [S]: their number, which says what is done. By
-    samples ``change`` [n,E] are the embeddings of those that were seen, and the rest says nothing.
-    """
-
-    change: Tensor
-    length: Tensor
-    images: Tensor
-
-
 @torch.no_grad()
 def style_statistics(
     generator: Generator,
@@ -161,7 +146,7 @@ def measure_relevance(
     config: RelevanceConfig = RelevanceConfig(),
     on_step: OnStep | None = None,
     scan: Scan | None = None,
-    on_scan: Callable[[Scan], None] | None = None,
+    on_scan: OnScan | None = None,
 ) -> Relevance:
     """The relevance of every channel that is not toRGB.
 
@@ -186,14 +171,16 @@ def measure_relevance(
         return _by_gradient(
             generator, embedder, styles, mean, std, config, scan, on_step, on_scan
         )  # fmt: skip
-    if scan is None:
-        resolution = _resolution(generator, embedder, config)
-        with torch.no_grad():
-            image = generator.synthesis(styles[:1], resolution=resolution)
-            scan = _nothing_known(len(mean), embedder.embed_images(image).shape[1])
-    _scan(generator, embedder, styles, mean, std, config, scan, on_step, on_scan)
+    resolution = _resolution(generator, embedder, config)
+    layers = [layer for layer in generator.layout if _is_measured(layer, resolution, config)]
+    by_slope = bytes_per_picture(generator, embedder, replace(config, method="gradient"))
+    pushed = bytes_per_picture(generator, embedder, config)
+    rows, scan = scan_channels(
+        generator, embedder, styles, mean, std, config, layers, resolution, scan,
+        max(1, config.batch * pushed // by_slope), on_step, on_scan,
+    )  # fmt: skip
     return Relevance(
-        F.normalize(scan.change, dim=1).float(), mean, std,
+        F.normalize(rows, dim=1).float(), mean, std,
         (scan.length / scan.images.clamp(min=1)).float(), scan.images.clone(), asdict(config),
     )  # fmt: skip
 
@@ -282,121 +269,6 @@ def prompt_relevance(
     )  # fmt: skip
 
 
-@torch.no_grad()
-def _scan(
-    generator: Generator,
-    embedder: Embedder,
-    styles: Tensor,
-    mean: Tensor,
-    std: Tensor,
-    config: RelevanceConfig,
-    scan: Scan,
-    on_step: OnStep | None,
-    on_scan: Callable[[Scan], None] | None,
-) -> None:
-    """The exact measurement: for every layer, for every group of images, batches of channels.
-
-    Whether a channel goes on is asked where a group begins, of what is known until there; a channel
-    has the whole group behind it or nothing, so the counts alone say where a stopped scan was.
-    """
-    resolution = _resolution(generator, embedder, config)
-    groups = torch.arange(len(styles)).split(config.group)
-    whole = int(_measurable(generator, resolution, config).sum()) * len(styles)
-    layers = [layer for layer in generator.layout if _is_measured(layer, resolution, config)]
-    for layer in layers:
-        for group in groups:
-            begun = scan.images > int(group[0])
-            columns = generator.layout.columns(partial(eq, layer))
-            columns &= begun | (
-                (scan.images == int(group[0])) & ~known(scan, config.cosine, len(styles))
-            )
-            # batches are cut from all channels of the group, so they are the same after a stop
-            size = max(1, config.batch // (2 * len(group)))
-            parts = columns.nonzero().flatten().split(size)
-            parts = [part[~begun[part]] for part in parts if not bool(begun[part].all())]
-            if not parts:
-                continue
-            # what lies in front of the layer is the same however its channels are moved
-            shared = [
-                (styles[some], generator.prefix(styles[some], layer))
-                for some in group.split(max(1, config.batch // 2))
-            ]
-            for part in parts:
-                found = [
-                    _pushed_apart(
-                        generator, embedder, some, prefix, part, mean, std, config, resolution
-                    )
-                    for some, prefix in shared
-                ]
-                apart = torch.cat(found, dim=1).cpu()  # [C,N,E]
-                change, length = in_common(apart)
-                scan.change[part] += change
-                scan.length[part] += length
-                scan.images[part] += len(group)
-                if on_scan is not None:
-                    on_scan(scan)
-                if on_step is not None:
-                    # a channel that needs no more images has them all behind it
-                    settled = known(scan, config.cosine, len(styles)) & (scan.images > 0)
-                    done = torch.where(settled, len(styles), scan.images).sum().item()
-                    on_step(int(done), whole, {"images a channel": _average_images(scan)})
-
-
-def in_common(apart: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences e(+) - e(-) [C,N,E] -> the sums over images of u_ic [C,E] and of lengths [C]."""
-    return F.normalize(apart, dim=2).double().sum(dim=1), apart.norm(dim=2).double().sum(dim=1)
-
-
-def _pushed_apart(
-    generator: Generator,
-    embedder: Embedder,
-    styles: Tensor,
-    prefix: Prefix,
-    columns: Tensor,
-    mean: Tensor,
-    std: Tensor,
-    config: RelevanceConfig,
-    resolution: int,
-) -> Tensor:
-    """e(+k sd) - e(-k sd) of ``columns`` [C] in each picture of ``styles`` [N,S]: [C,N,E]."""
-    channels, pictures = len(columns), len(styles)
-    moved = styles.repeat(2 * channels, 1).unflatten(0, (channels, 2, pictures))
-    for i, column in enumerate(columns.tolist()):
-        moved[i, 0, :, column] = mean[column] + config.sigma * std[column]
-        moved[i, 1, :, column] = mean[column] - config.sigma * std[column]
-    rows = moved.flatten(0, 2)
-    most = max(pictures, config.batch // pictures * pictures)  # whole repetitions of the prefix
-    embeddings = [
-        embedder.embed_images(
-            generator.synthesis(
-                some, resolution=resolution, start=prefix.repeat(len(some) // pictures)
-            )
-        )
-        for some in rows.split(most)
-    ]
-    up, down = torch.cat(embeddings).view(channels, 2, pictures, -1).unbind(1)
-    apart: Tensor = up - down
-    return apart
-
-
-def known(scan: Scan, cosine: float | None, images: int) -> Tensor:
-    """Boolean [S]: the channels whose mean direction is known as tightly as ``cosine`` asks.
-
-    n unit vectors with a mean of length r scatter by (1 - r^2) / n around it, and by the share
-    1 - n / N of that around the mean of all N; a scatter of v turns the mean of length r by an
-    angle of cosine r / sqrt(r^2 + v).
-    """
-    n = scan.images.double()
-    if cosine is None:
-        return n >= images
-    # |mean|^2 is r^2 and the scatter of the mean; taken apart without bias
-    seen = (scan.change / n.clamp(min=1)[:, None]).square().sum(dim=1)
-    r2 = ((n * seen - 1) / (n - 1).clamp(min=1)).clamp(min=0)
-    scatter = (1 - r2) / n.clamp(min=1) * (1 - n / images).clamp(min=0)
-    tight = r2 >= cosine**2 * (r2 + scatter)
-    return (n >= images) | ((n > 1) & (r2 > 0) & tight)
-
-
 def _by_gradient(
     generator: Generator,
     embedder: Embedder,
@@ -406,19 +278,12 @@ def _by_gradient(
     config: RelevanceConfig,
     scan: Scan | None,
     on_step: OnStep | None,
-    on_scan: Callable[[Scan], None] | None,
+    on_scan: OnScan | None,
 ) -> Relevance:
     """A backward pass for every picture and principal direction of the embeddings."""
     resolution = _resolution(generator, embedder, config)
-    with torch.no_grad():
-        embeddings = torch.cat(
-            [
-                embedder.embed_images(generator.synthesis(part, resolution=resolution))
-                for part in styles.split(config.batch)
-            ]
-        )
-    basis = principal_directions(embeddings, config.components)  # [K,E]
-    scan = scan or _nothing_known(len(mean), len(basis))
+    basis = embedding_basis(generator, embedder, styles, config, resolution)
+    scan = scan or Scan.begin(len(mean), len(basis))
     for first in range(int(scan.images.max()), len(styles), config.group):
         part = styles[first : first + config.group]
         slopes = [
@@ -450,18 +315,9 @@ def _pictures(generator: Generator, config: RelevanceConfig) -> Tensor:
         return generator.affine(generator.truncate(w, config.truncation, config.cutoff))
 
 
-def _nothing_known(channels: int, width: int) -> Scan:
-    double = torch.float64
-    return Scan(
-        torch.zeros(channels, width, dtype=double),
-        torch.zeros(channels, dtype=double),
-        torch.zeros(channels, dtype=torch.int64),
-    )
-
-
 def _seen_so_far(embeddings: Tensor) -> Scan:
     """By samples what is known are the embeddings [N,E] of N pictures; the rest is one a row."""
-    return Scan(
+    return Scan.of(
         embeddings.cpu(),
         torch.zeros(len(embeddings)),
         torch.ones(len(embeddings), dtype=torch.int64),
@@ -481,8 +337,3 @@ def _measurable(generator: Generator, resolution: int, config: RelevanceConfig) 
 
 def _is_measured(layer: StyleLayer, resolution: int, config: RelevanceConfig) -> bool:
     return layer.resolution <= resolution and (config.rgb or layer.kind == "conv")
-
-
-def _average_images(scan: Scan) -> float:
-    begun = scan.images > 0
-    return float(scan.images[begun].double().mean()) if bool(begun.any()) else 0.0
