@@ -30,10 +30,6 @@ def test_it_measures_and_projects() -> None:
         200 * result["channels"] * seconds["official loop"]
     )
     assert 0.5 < result["lowest row cosine"] <= cosine <= 1.0001
-    usual = result["at the default stop"]
-    assert usual["images a channel"] >= result["images a channel"]
-    assert usual["hours of the whole scan"] <= time
-    assert usual["mean row cosine"] <= 1.0001
     low = {**result, "figures": [{"name": "x", "ratio": 1.0, "wanted": 2.0}]}
     assert "missed" in scan.table(low)
 

@@ -7,7 +7,7 @@
              channels together, where the first two move each by itself
   a prompt   for one d alone: <relevance_c, d> by gradient, with random probes for the lengths
 Exact moves leave every other channel as image i has it, and a channel needs no further images once
-its mean is known tightly enough. Measured once per generator and CLIP.
+its mean is known tightly enough (`scan.py`). Measured once per generator and CLIP.
 """
 
 from __future__ import annotations
