@@ -259,7 +259,7 @@ def test_a_training_of_many_prompts_is_its_equations(
 ) -> None:
     """Every term of every step, the average of the weights, the rate and the held-out loss."""
     prompts, embedder = [RED, BLUE, PromptPair("green", "a hat")], Projection()
-    weights = {"goal": 2.5, "keep_weight": 0.4, "latent_weight": 0.3}
+    weights = {"goal": 2.5, "keep_weight": 0.4, "latent_weight": 0.3, "length_weight": 0.2}
     config = replace(
         CONFIG, loss=loss, steps=16, batch=5, rate=0.002, first=0.8, check_every=4, average=0.6,
         held_out=3, **weights,

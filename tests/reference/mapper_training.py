@@ -148,10 +148,13 @@ def text_step(u: Tensor, wish: Wish) -> Tensor:
 
 def text_terms(
     u: Tensor, after: Tensor, before: Tensor, wish: Wish, loss: str,
-    goal: float, keep_weight: float, latent_weight: float,
+    goal: float, keep_weight: float, latent_weight: float, length_weight: float,
 ) -> dict[str, float]:  # fmt: skip
     """The terms of one picture, of what CLIP sees after and before [E]."""
-    found = {"latent": latent_weight * aside(u, wish.direction)}
+    forward = sum(x * y for x, y in pairs(u, wish.direction))
+    found = {
+        "latent": latent_weight * aside(u, wish.direction), "length": length_weight * forward**2,
+    }  # fmt: skip
     if loss == "target":
         return {**found, "clip": 1 - cosine(after, wish.target)}
     if loss == "directional":
