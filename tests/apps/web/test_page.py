@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import page as page_benchmark
-from benchmarks.page import click_slider, serving
+from benchmarks.page import KNOWN, click_slider, serving
 from styleclip import images
 from styleclip.recipe import Recipe
 from styleclip.studio import Studio
@@ -133,6 +133,7 @@ def test_a_slider_goes_by_keys_and_its_focus_is_seen(visit: Any) -> None:
 
 def test_words_of_ones_own_are_kept_as_they_are(visit: Any) -> None:
     visitor = visit("?seed=15&to=a+face+with+grey+hair")
+    visitor.page.wait_for_function(KNOWN)
     before = visitor.page.get_attribute(".sc-after", "src")
     keep = visitor.page.locator("#keep input")
     keep.fill("wrinkles")

@@ -130,6 +130,9 @@ class Engine:
 
     def found(self, look: Look) -> Look:
         """With everything that is found at once. Raises ``PromptError``, ``ArgumentError``."""
+        for index, row in enumerate(look.rows):
+            if row.asks and row.fits:
+                look = look.with_row(index, strength=self.fitted(look, index))
         rows = tuple(
             replace(row, edit=self._edit(look, row)) if row.asks and row.edit is None else row
             for row in look.rows

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from styleclip.errors import ArgumentError
+from styleclip.errors import ArgumentError, StyleclipError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,7 +57,8 @@ class Subject:
 class Row:
     """One sentence of the stack. ``edit`` is what was found for it, None if it has to be found.
 
-    ``threshold`` None is the automatic one; ``mapper`` one that was trained here.
+    ``threshold`` None is the automatic one; ``mapper`` one that was trained here. ``fits``: the
+    strength is still to be found, the one that shows the sentence in this picture.
     """
 
     target: str = ""
@@ -67,6 +68,7 @@ class Row:
     threshold: float | None = None
     edit: Edit | None = None
     mapper: SavedMapper | None = None
+    fits: bool = False
 
     @property
     def asks(self) -> bool:
@@ -97,8 +99,10 @@ class Look:
         rows = list(self.rows)
         if not 0 <= index < len(rows):
             raise ArgumentError(f"there is no sentence {index + 1}: the stack has {len(rows)}")
-        if not changes.keys() <= {"strength"}:
+        if not changes.keys() <= {"strength", "fits"}:
             changes = {"edit": None, **changes}
+        if "strength" in changes:
+            changes = {"fits": False, **changes}
         if changes.keys() & {"target", "neutral"}:
             changes = {"mapper": None, **changes}
         rows[index] = replace(rows[index], **changes)
@@ -155,7 +159,6 @@ class Session:
         self.stop = threading.Event()  # of the long work under way
         self.lock = threading.RLock()
         self.upload: Upload | None = None  # that was dropped and waits
-        self.fits = False  # the first sentence is still waiting for its strength
         self.drawn: tuple[Look, Image.Image] | None = None  # the last picture, and what of
         self.heard: dict[int, tuple[str, str]] = {}  # what was last in the text boxes of a row
         self.changed = -ECHO  # when, by the monotonic clock
@@ -215,11 +218,21 @@ class Session:
         self.heard[index] = texts
         return not echo and texts != (row.target, row.neutral)
 
-    def amend(self, look: Look) -> None:
-        """The same look, with something found for it: no step of its own."""
+    def complete(self, found: Callable[[Look], Look]) -> None:
+        """Have what every look lacks ``found``: no step of its own.
+
+        A look for which ``found`` raises stays; for the one in front that is raised, at the end.
+        """
         with self.lock:
+            failure: StyleclipError | None = None
+            for i, moment in enumerate(self.moments):
+                try:
+                    self.moments[i] = Moment(found(moment.look), control=moment.control)
+                except StyleclipError as error:
+                    failure = error if i == self.at else failure
             self.version += 1
-            self.moments[self.at] = replace(self.moments[self.at], look=look)
+            if failure is not None:
+                raise failure
 
     def settle(self) -> None:
         """The control was let go: what comes next is another step."""
