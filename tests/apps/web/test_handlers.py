@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import gradio as gr
 import pytest
 
 from styleclip.apps.web.controls import Controls
@@ -75,3 +76,40 @@ def test_a_strength_that_somebody_chose_before_stays(deaf: Handlers) -> None:
     deaf.engine.start()
     deaf.people.begin(session)
     assert session.look.rows[0].strength == 2.5 and session.look.rows[0].edit is not None
+
+
+# Sliders
+
+
+def test_a_slider_that_is_let_go_is_one_step_whatever_arrives_first(page: Handlers) -> None:
+    session = page.visit()
+    for value in (2.1, 2.2):
+        page.sentences.slide(session, "strength-1", value)
+    page.sentences.settle(session, "strength-1", 2.3)
+    page.sentences.slide(session, "strength-1", 2.3)  # it was under way
+    assert [each.look.rows[0].strength for each in session.moments] == [2.0, 2.3]
+    page.sentences.keyed(session, event(control="strength-1", value=2.4))
+    assert [each.look.rows[0].strength for each in session.moments] == [2.0, 2.3, 2.4]
+
+
+@pytest.mark.parametrize(
+    ("control", "value"),
+    [("strength-1", 2.0), ("strength-2", 1.0), ("strength-x", 1.0), ("strength", 1.0),
+     ("seed", 1.0), ("", 1.0), ("truncation", 0.7)],
+)  # fmt: skip
+def test_what_moves_nothing_is_no_step(page: Handlers, control: str, value: float) -> None:
+    session = page.visit()
+    page.sentences.keyed(session, event(control=control, value=value))
+    assert len(session.moments) == 1
+
+
+def test_sliders_stay_within_bounds_whoever_sends_them(page: Handlers) -> None:
+    session = page.visit()
+    page.sentences.slide(session, "strength-1", 1e9)
+    page.sentences.slide(session, "threshold-1", float("nan"))
+    (row,) = session.look.rows
+    assert (row.strength, row.threshold) == (20.0, 0.0)
+
+
+def event(**values: object) -> gr.EventData:
+    return gr.EventData(None, values)

@@ -16,6 +16,7 @@ from PIL import Image
 from benchmarks import page as page_benchmark
 from benchmarks.page import KNOWN, click_slider, serving
 from styleclip import images
+from styleclip.apps.cli import main
 from styleclip.recipe import Recipe
 from styleclip.studio import Studio
 from tests.apps.web.visiting import Visitor
@@ -122,13 +123,51 @@ def test_the_line_is_drawn_with_keys_and_the_mouse(visit: Any) -> None:
 
 
 def test_a_slider_goes_by_keys_and_its_focus_is_seen(visit: Any) -> None:
+    """One press is one step of the history, and so is a key that is held."""
     visitor = visit()
-    slider = visitor.page.locator("#strength-1 input[type=range]")
-    opening = slider.input_value()
+    page, slider = visitor.page, visitor.page.locator("#strength-1 input[type=range]")
+    opening = float(slider.input_value())
     slider.focus()
-    visitor.after(lambda: visitor.page.keyboard.press("ArrowRight"))
-    assert slider.input_value() != opening
+    visitor.after(lambda: page.keyboard.press("ArrowRight"))
+    assert float(slider.input_value()) == pytest.approx(opening + 0.1)
     assert slider.evaluate("it => getComputedStyle(it).outlineStyle") == "solid"
+    steps(visitor, 2)
+    page.wait_for_function(f"location.search.includes('strength={opening + 0.1:.1f}')")
+    for _ in range(3):
+        visitor.after(lambda: page.keyboard.down("ArrowRight"))
+    assert float(slider.input_value()) == pytest.approx(opening + 0.4)
+    page.keyboard.up("ArrowRight")
+    steps(visitor, 3)
+    for strength in (opening + 0.1, opening):
+        visitor.after(lambda: page.keyboard.press("Control+z"))
+        assert float(slider.input_value()) == pytest.approx(strength)
+
+
+@pytest.mark.parametrize("key", ["Enter", "Tab"])
+def test_a_number_that_is_typed_is_a_step(visit: Any, key: str) -> None:
+    visitor = visit()
+    number = visitor.page.locator("#strength-1 input[type=number]")
+    number.fill("2.5")
+    visitor.page.keyboard.press(key)
+    steps(visitor, 2)
+    visitor.page.wait_for_function("location.search.includes('strength=2.5')")
+
+
+def steps(visitor: Visitor, count: int) -> None:
+    """Wait until the history has so many."""
+    visitor.page.wait_for_function(
+        "count => document.querySelectorAll('#history .sc-thumbs button').length == count",
+        arg=count,
+    )
+
+
+def test_arrows_go_from_method_to_method(visit: Any) -> None:
+    visitor = visit()
+    visitor.page.locator("#method-1 input[type=radio]").first.focus()
+    visitor.after(lambda: visitor.page.keyboard.press("ArrowRight"))
+    visitor.page.wait_for_function("location.search.includes('by=mapper')")
+    visitor.after(lambda: visitor.page.keyboard.press("ArrowLeft"))
+    visitor.page.wait_for_function("location.search.includes('by=direction')")
 
 
 def test_words_of_ones_own_are_kept_as_they_are(visit: Any) -> None:
@@ -220,6 +259,22 @@ def test_a_saved_picture_brings_everything_back(visit: Any, tmp_path: Path) -> N
         assert other.value(f"#target-{row}") == visitor.value(f"#target-{row}")
         strength = f"#strength-{row} input[type=range]"
         assert other.page.input_value(strength) == visitor.page.input_value(strength)
+
+
+def test_what_must_stay_comes_back_with_a_picture(visit: Any, tmp_path: Path) -> None:
+    """Of the page, and of the command line."""
+    visitor = visit("?seed=15&to=a+face+with+grey+hair&strength=3&keep=wrinkles")
+    visitor.page.wait_for_function("document.querySelector('.sc-after').alt.includes('grey')")
+    with visitor.page.expect_download() as download:
+        visitor.page.click("#save-png")
+    download.value.save_as(tmp_path / "page.png")
+    assert main(["edit", "--seed", "15", "a face with grey hair", "--method", "direction",
+                 "--preserve", "wrinkles", "--out", str(tmp_path / "line.png")]) == 0  # fmt: skip
+    for name in ("page", "line"):
+        other = visit()
+        other.after(lambda name=name: other.drop(tmp_path / f"{name}.png"), note="recipe")
+        other.page.wait_for_function("location.search.includes('keep=wrinkles')")
+        assert "wrinkles" in other.text("#keep")
 
 
 def test_films_and_latent_are_files_of_what_is_shown(visit: Any, tmp_path: Path) -> None:

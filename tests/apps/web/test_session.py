@@ -14,7 +14,16 @@ from PIL import Image
 
 from styleclip.apps.web import session as sessions
 from styleclip.apps.web.links import LARGEST_SEED, link_of, wanted_by
-from styleclip.apps.web.session import MOST_LOOKS, MOST_ROWS, Look, Row, Session, Subject, rows_of
+from styleclip.apps.web.session import (
+    MOST_LOOKS,
+    MOST_ROWS,
+    Look,
+    Row,
+    Session,
+    Subject,
+    kept_by,
+    rows_of,
+)
 from styleclip.editing.edit import Edit
 from styleclip.errors import ArgumentError
 from styleclip.prompts import PromptPair
@@ -229,6 +238,15 @@ def test_other_methods_keep_their_strength_and_unknown_ones_are_refused() -> Non
         rows_of(Recipe("m", {}, Source(seed=1), ((edit(), 1.0),) * 7))
     (empty,) = rows_of(Recipe("m", {}, Source(seed=1)))
     assert not empty.asks
+
+
+def test_what_directions_leave_alone_comes_back() -> None:
+    lists = ["age", "hat"], ["hat", 5, "x" * 500, "glasses"], "age", None
+    edits = [(edit(preserve=each), 1.0) for each in lists]
+    recipe = Recipe("m", {}, Source(seed=1), (*edits, (edit("mapper", preserve=["no"]), 1.0)))
+    assert kept_by(recipe) == ("age", "hat", "glasses")
+    many = edit(preserve=[str(i) for i in range(1000)])
+    assert len(kept_by(Recipe("m", {}, Source(seed=1), ((many, 1.0),)))) == sessions.MOST_KEPT
 
 
 # Links

@@ -61,6 +61,7 @@ class Controls:
         self._more()
         self.saver = _custom("saver.js", "<span></span>", elem_id="saver")
         self.address = _custom("address.js", "<span></span>", elem_id="address")
+        self.keys = _custom("keys.js", "<span></span>", elem_id="keys")
         self.query = gr.Textbox(visible="hidden", elem_id="query")
         self.whole = [
             self.stage, self.address, self.history, self.undo, self.redo, self.person, self.seed,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from styleclip.apps.web.jobs import Job, News, Turns
-from styleclip.apps.web.session import Look, Row, Subject, deviations, rows_of
+from styleclip.apps.web.session import Look, Row, Subject, deviations, kept_by, rows_of
 from styleclip.apps.web.show import encode
 from styleclip.errors import ArgumentError, ImageError
 
@@ -357,7 +357,7 @@ class Engine:
             with self.turns:
                 doubt = self.studio.recalls(recipe, picture)
             if not doubt:
-                look = Look(self._subject(recipe.source), rows_of(recipe))
+                look = Look(self._subject(recipe.source), rows_of(recipe), kept_by(recipe))
                 return picture, look, "The picture brought its recipe, which is used."
         except (ImageError, ArgumentError) as error:  # a recipe is a stranger's text
             doubt = str(error)

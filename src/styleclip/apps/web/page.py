@@ -61,6 +61,7 @@ class Page:
         for index, row in enumerate(c.rows):
             self._wire_row(c, index, row)
         session, whole = self.session, c.whole
+        c.keys.settle(self.sentences.keyed, session, c.past, **NOW)
         c.chip_list.pick(self.sentences.chip, session, whole, **QUICK)
         c.add.click(self.sentences.another, session, whole, **QUICK)
         keeping = [session, c.keep]

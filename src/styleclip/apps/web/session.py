@@ -38,6 +38,7 @@ MOST_PIXELS = 12_000_000  # of the people among them: 36 MB, eleven of 1024 x 10
 MOST_STRENGTH = {"direction": 12.0, "mapper": 3.0, "optimisation": 3.0}  # either way, of sliders
 ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
+MOST_KEPT = 30  # names, of a recipe that a stranger wrote
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,6 +265,14 @@ def rows_of(recipe: Recipe) -> tuple[Row, ...]:
             "use the command line (styleclip show, styleclip apply)"
         )
     return tuple(_row_of(*each) for each in recipe.edits) or (Row(),)
+
+
+def kept_by(recipe: Recipe) -> tuple[str, ...]:
+    """The names that its directions leave alone."""
+    lists = [edit.config.get("preserve") for edit, _ in recipe.edits if edit.method == "direction"]
+    names = [name for each in lists if isinstance(each, list) for name in each]
+    said = [name for name in names if isinstance(name, str) and len(name) <= MOST_LETTERS]
+    return tuple(dict.fromkeys(said))[:MOST_KEPT]
 
 
 def _row_of(edit: Edit, strength: float) -> Row:
