@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import gradio as gr
 import pytest
 
+from styleclip.apps.web import engine as engines
 from styleclip.apps.web.controls import Controls
 from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.longwork import LongWork
@@ -17,6 +19,8 @@ from styleclip.apps.web.people import People
 from styleclip.apps.web.sentences import Sentences
 from styleclip.apps.web.session import Session
 from styleclip.apps.web.updates import Updates
+from styleclip.apps.web.uploads import Upload
+from styleclip.editing.mapper_training import TrainingConfig
 from styleclip.studio import Studio
 
 GLASSES = "a face with glasses"
@@ -113,3 +117,101 @@ def test_sliders_stay_within_bounds_whoever_sends_them(page: Handlers) -> None:
 
 def event(**values: object) -> gr.EventData:
     return gr.EventData(None, values)
+
+
+# Long work, and what people do meanwhile
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that is soon over."""
+    config = TrainingConfig(steps=4, batch=2, check_every=1, held_out=2)
+    monkeypatch.setattr(TrainingConfig, "of", classmethod(lambda *_: config))
+    monkeypatch.setattr(engines, "TRAINING_LATENTS", 8)
+
+
+OPTIMISE = "?seed=3&to=a+face+with+red+hair&by=optimisation"
+
+
+def last(answers: Iterator[list[Any]], meanwhile: Callable[[], object] = lambda: None) -> str:
+    """Work to its end, with something done in between; what is said then."""
+    next(answers)
+    meanwhile()
+    note = ""
+    for answer in answers:
+        note = answer[0].get("note", note)
+    return str(note)
+
+
+def test_what_was_optimised_is_used_where_its_picture_is(page: Handlers) -> None:
+    session = page.visit(OPTIMISE)
+
+    def meanwhile() -> None:  # all that leaves picture and sentence as they are
+        page.sentences.another(session)
+        page.sentences.ask(session, 1, GLASSES, "")
+
+    assert last(page.long.optimise(session, 0), meanwhile).startswith("Optimised.")
+    first, second = session.look.rows
+    assert first.edit is not None and first.edit.method == "optimization" and first.strength == 1
+    assert second.target == GLASSES and second.edit is not None
+
+
+@pytest.mark.parametrize("change", ["person", "sentence", "method"])
+def test_what_was_optimised_for_something_else_is_not(page: Handlers, change: str) -> None:
+    session = page.visit(OPTIMISE)
+    act = {
+        "person": lambda: page.people.someone(session, 4, 0.7),
+        "sentence": lambda: page.sentences.ask(session, 0, GLASSES, ""),
+        "method": lambda: page.sentences.choose(session, 0, "direction"),
+    }[change]
+    note = last(page.long.optimise(session, 0), act)
+    assert note == (
+        "Optimising 'a face with red hair' is done, but something else is shown by now, so it "
+        "was not applied."
+    )
+    (row,), source = session.look.rows, session.look.subject.source
+    assert row.edit is None or row.edit.method == "direction"
+    assert source.seed == (4 if change == "person" else 3)
+
+
+def test_a_preview_is_not_laid_over_anything_newer(page: Handlers) -> None:
+    """Half of the stage would show one person, the other half another."""
+    session = page.visit(OPTIMISE)
+    answers = page.long.optimise(session, 0)
+    assert "after" in next(answers)[0]
+    page.people.someone(session, 4, 0.7)
+    left = [answer[0] for answer in answers]
+    assert left and all("after" not in each for each in left[:-1]) and "before" in left[-1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_trained_mapper_is_used_whoever_is_shown(page: Handlers) -> None:
+    session = page.visit()
+    note = last(page.long.train(session, 0), lambda: page.people.someone(session, 4, 0.7))
+    assert note.startswith("Trained")
+    (row,) = session.look.rows
+    assert row.method == "mapper" and row.mapper is not None and row.edit is not None
+    assert session.look.subject.source.seed == 4
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_trained_mapper_waits_for_its_sentence(page: Handlers) -> None:
+    session = page.visit()
+    note = last(page.long.train(session, 0), lambda: page.sentences.ask(session, 0, GLASSES, ""))
+    assert "type it again and choose Mapper" in note
+    assert session.look.rows[0].method == "direction" and session.look.rows[0].target == GLASSES
+    page.sentences.ask(session, 0, "a face with red hair", "")
+    page.sentences.choose(session, 0, "mapper")
+    assert session.look.rows[0].mapper is not None and session.look.rows[0].strength == 1
+
+
+def test_work_of_a_sentence_that_went_while_it_waited(page: Handlers) -> None:
+    session = page.visit()
+    with pytest.raises(gr.Error, match="was removed while"):
+        list(page.long.optimise(session, 1))
+
+
+def test_a_file_that_found_no_place_in_the_queue_is_forgotten(page: Handlers) -> None:
+    session = page.visit()
+    session.upload = Upload("me.png", b"x")
+    assert page.long.refused(session) == {"n": session.version} and session.upload is None

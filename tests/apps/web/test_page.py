@@ -272,7 +272,7 @@ def test_what_must_stay_comes_back_with_a_picture(visit: Any, tmp_path: Path) ->
                  "--preserve", "wrinkles", "--out", str(tmp_path / "line.png")]) == 0  # fmt: skip
     for name in ("page", "line"):
         other = visit()
-        other.after(lambda name=name: other.drop(tmp_path / f"{name}.png"), note="recipe")
+        other.drop(tmp_path / f"{name}.png")
         other.page.wait_for_function("location.search.includes('keep=wrinkles')")
         assert "wrinkles" in other.text("#keep")
 

@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from styleclip.apps.web.jobs import Job, News, Turns
+from styleclip.apps.web.jobs import Job, News, PoliteEmbedder, Turns
 from styleclip.apps.web.session import Look, Row, Subject, deviations, kept_by, rows_of
 from styleclip.apps.web.show import encode
+from styleclip.apps.web.telling import brief
 from styleclip.errors import ArgumentError, ImageError
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ class Engine:
 
         try:
             self.studio.embedder  # noqa: B018  # loads it
-            with self.turns:  # few seconds of numbers
-                measure_map(self.studio)
+            with self.turns:  # seconds, but for a large model that brings no map
+                measure_map(self.studio, between=self.turns.pass_on)
                 self.studio.relevance  # noqa: B018
             if self.has_mapper:
                 self.studio.mapper  # noqa: B018
@@ -218,7 +219,7 @@ class Engine:
                 for note in self.studio.prompt_warnings(self.pair(row))
             ]  # fmt: skip
             found += self.studio.preserve_warnings(look.keep)
-        return [f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(found)]
+        return [f"{note[:1].upper()}{note[1:]}." for note in map(brief, dict.fromkeys(found))]
 
     # long work
 
@@ -275,11 +276,16 @@ class Engine:
                 job.tell(News(state.step, config.steps, "training a mapper", shown))
                 self.turns.pass_on()
 
+            def let_in() -> None:
+                job.go_on()
+                self.turns.pass_on()
+
+            job.tell(News(0, config.steps, "looking at what it learns from"))
             with self.turns:
                 latents = studio.samples(TRAINING_LATENTS)
                 mapper = train_mapper(
-                    studio.generator, studio.embedder, latents, [pair], config,
-                    studio.latent_map, on_state=on_state,
+                    studio.generator, PoliteEmbedder(studio.embedder, let_in), latents, [pair],
+                    config, studio.latent_map, on_state=on_state,
                 )  # fmt: skip
             return SavedMapper(mapper.eval().requires_grad_(False), (pair,))
 

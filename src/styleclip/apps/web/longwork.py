@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
 
 from styleclip.apps.web.jobs import StoppedError
 from styleclip.apps.web.session import Look, Row, Session
-from styleclip.apps.web.telling import told
+from styleclip.apps.web.telling import brief, told
 from styleclip.apps.web.uploads import taken
+from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
     from styleclip.apps.web.engine import Engine
+    from styleclip.apps.web.jobs import Job
     from styleclip.apps.web.updates import Updates
+    from styleclip.checkpoints import SavedMapper
+    from styleclip.editing.edit import Edit
 
+Result = TypeVar("Result")
 DONE = "The picture is yours: drag the strength."
 
 
@@ -41,6 +45,11 @@ class LongWork:
         """Enough."""
         session.stop.set()
 
+    def refused(self, session: Session) -> dict[str, Any]:
+        """It did not even get a place in the queue, or it failed: nothing waits any more."""
+        session.upload = None
+        return {"n": session.version}
+
     def take_in(self, session: Session, file: dict[str, Any] | None) -> dict[str, Any]:
         """A file was dropped: it is read and deleted, and waits for its turn in memory."""
         session.upload = taken(file["path"]) if file else None
@@ -57,13 +66,13 @@ class LongWork:
             with told(), upload.file() as path:
                 job = self.engine.opened(path, session.stop)
                 for news in job:
-                    yield [gr.skip(), *self.updates.busy(session, news)]
+                    yield [gr.skip(), *self.updates.busy(session, news, session.version)]
                 look, note = job.result
-                if not look.edits:
-                    look = replace(session.look.with_subject(look.subject), keep=session.look.keep)
-                    look = self.engine.found(look)
-                session.change(look)
-                yield [None, *whole(session, note)]
+                with session.lock:
+                    if not look.edits:  # under the sentences that are there
+                        look = self.engine.found(session.look.with_subject(look.subject))
+                    session.change(look)
+                    yield [None, *whole(session, note)]
         except StoppedError:
             yield [None, *whole(session, "Stopped.")]
         except gr.Error:
@@ -72,38 +81,58 @@ class LongWork:
 
     def optimise(self, session: Session, index: int) -> Iterator[list[Any]]:
         """The best edit of this one picture."""
-        yield from self._long(
-            session, index, lambda look, stop: self.engine.optimise(look, index, stop),
-            lambda row, edit: replace(row, edit=edit, strength=1.0),
-            "Optimised: " + DONE,
-        )  # fmt: skip
+        yield from self._long(session, index, self.engine.optimise, self._optimised)
 
     def train(self, session: Session, index: int) -> Iterator[list[Any]]:
         """A mapper of one sentence, for any picture."""
-        yield from self._long(
-            session, index, lambda look, stop: self.engine.train(look, index, stop),
-            lambda row, mapper: replace(
-                row, mapper=mapper, method="mapper", strength=1.0, edit=None
-            ),
-            "Trained: it edits any picture at once now. " + DONE,
-        )  # fmt: skip
+        yield from self._long(session, index, self.engine.train, self._trained)
 
     def _long(
-        self, session: Session, index: int, start: Callable[[Look, threading.Event], Any],
-        use: Callable[[Row, Any], Row], note: str,
+        self, session: Session, index: int,
+        start: Callable[[Look, int, threading.Event], Job[Result]],
+        use: Callable[[Session, Look, Row, Result], str],
     ) -> Iterator[list[Any]]:  # fmt: skip
+        """Work for a row of the look of now; ``use`` changes the look of then, and says so."""
+        whole = self.updates.whole
         try:
             with told():
-                look = session.look
-                job = start(look, session.stop)
+                look, since = session.look, session.version
+                if index >= len(look.rows):
+                    raise ArgumentError("this sentence was removed while its work waited")
+                job = start(look, index, session.stop)
                 for news in job:
-                    yield self.updates.busy(session, news)
-                rows = list(look.rows)
-                rows[index] = use(rows[index], job.result)
-                session.change(self.engine.found(replace(look, rows=tuple(rows))))
-                yield self.updates.whole(session, note)
+                    yield self.updates.busy(session, news, since)
+                with session.lock:
+                    note = use(session, look, look.rows[index], job.result)
+                    yield whole(session, note)
         except StoppedError:
-            yield self.updates.whole(session, "Stopped; everything is as it was.")
+            yield whole(session, "Stopped; everything is as it was.")
         except gr.Error:
-            yield self.updates.whole(session)
+            yield whole(session)
             raise
+
+    def _optimised(self, session: Session, look: Look, row: Row, edit: Edit) -> str:
+        now, place = session.look, session.look.place_of(row)
+        if (
+            now.subject is not look.subject
+            or place is None
+            or now.rows[place].method != "optimisation"
+        ):
+            return (
+                f"Optimising {brief(repr(row.target))} is done, but something else is shown by "
+                "now, so it was not applied."
+            )
+        session.change(self.engine.found(now.with_row(place, edit=edit, strength=1.0)))
+        return f"Optimised. {DONE}"
+
+    def _trained(self, session: Session, look: Look, row: Row, mapper: SavedMapper) -> str:
+        session.remember(row, mapper)
+        now, place = session.look, session.look.place_of(row)
+        if place is None:
+            return (
+                f"The mapper of {brief(repr(row.target))} is trained. Its sentence is gone, so "
+                "nothing was changed: type it again and choose Mapper."
+            )
+        now = now.with_row(place, mapper=mapper, method="mapper", strength=1.0)
+        session.change(self.engine.found(now))
+        return f"Trained: it edits any picture at once now. {DONE}"

@@ -87,7 +87,9 @@ class Page:
         self._settles(c, c.truncation)
         c.drop.upload(
             self.long.take_in, [session, c.drop], c.stage, preprocess=False, **NOW
-        ).then(self.long.dropped, session, [c.drop, *whole], **DROPPING)  # fmt: skip
+        ).then(self.long.dropped, session, [c.drop, *whole], **DROPPING).failure(
+            self.long.refused, session, c.stage, **NOW
+        )  # fmt: skip
         c.stage.stop(self.long.stop, session, None, **NOW)
 
     def _wire_row(self, c: Controls, index: int, row: RowControls) -> None:
@@ -101,12 +103,12 @@ class Page:
             slider.input(sentences.slide, at, c.stage, **LIVE)
             self._settles(c, slider)
         row.method.input(sentences.choose, [session, number, row.method], whole, **QUICK)
-        row.run.click(long.announce, session, c.stage, **NOW).then(
-            long.optimise, [session, number], whole, **OPTIMISING
-        )
-        row.train.click(long.announce, session, c.stage, **NOW).then(
-            long.train, [session, number], whole, **TRAINING
-        )
+        for button, work, options in (
+            (row.run, long.optimise, OPTIMISING), (row.train, long.train, TRAINING),
+        ):  # fmt: skip
+            button.click(long.announce, session, c.stage, **NOW).then(
+                work, [session, number], whole, **options
+            ).failure(long.refused, session, c.stage, **NOW)
         row.remove.click(sentences.remove, [session, number], whole, **QUICK)
 
     def _settles(self, c: Controls, slider: gr.Slider) -> None:

@@ -42,7 +42,8 @@ class Sentences:
     def _asked(self, session: Session, look: Look, index: int) -> list[Any]:
         note = ""
         if look.rows[index].asks:
-            look = self.engine.found(look.with_row(index, fits=True))
+            look = session.recalled(look.with_row(index, fits=True))
+            look = self.engine.found(look)
             if look.rows[index].strength == 0:
                 note = "The picture shows this already, as CLIP sees it; more strength exaggerates."
             if look.rows[index].edit is None:

@@ -38,6 +38,7 @@ MOST_PIXELS = 12_000_000  # of the people among them: 36 MB, eleven of 1024 x 10
 MOST_STRENGTH = {"direction": 12.0, "mapper": 3.0, "optimisation": 3.0}  # either way, of sliders
 ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
+MOST_TRAINED = 3  # mappers that are remembered for sentences that went; one has some MB
 MOST_KEPT = 30  # names, of a recipe that a stranger wrote
 
 
@@ -134,6 +135,13 @@ class Look:
         )
         return replace(self, subject=subject, rows=rows)
 
+    def place_of(self, row: Row) -> int | None:
+        """Where a row of the same sentence is, of the same method if one is; None if nowhere."""
+        asked = (row.target, row.neutral)
+        places = [i for i, it in enumerate(self.rows) if (it.target, it.neutral) == asked]
+        places.sort(key=lambda i: self.rows[i].method != row.method)
+        return places[0] if places else None
+
     @property
     def title(self) -> str:
         """A few words for the history."""
@@ -161,6 +169,7 @@ class Session:
         self.lock = threading.RLock()
         self.upload: Upload | None = None  # that was dropped and waits
         self.drawn: tuple[Look, Image.Image] | None = None  # the last picture, and what of
+        self.trained: dict[tuple[str, str], SavedMapper] = {}  # by sentence
         self.heard: dict[int, tuple[str, str]] = {}  # what was last in the text boxes of a row
         self.changed = -ECHO  # when, by the monotonic clock
 
@@ -234,6 +243,22 @@ class Session:
             self.version += 1
             if failure is not None:
                 raise failure
+
+    def remember(self, row: Row, mapper: SavedMapper) -> None:
+        """A mapper that was trained for the sentence of ``row``, for whenever it is asked again."""
+        self.trained.pop((row.target, row.neutral), None)
+        self.trained[row.target, row.neutral] = mapper
+        while len(self.trained) > MOST_TRAINED:
+            del self.trained[next(iter(self.trained))]
+
+    def recalled(self, look: Look) -> Look:
+        """With the mappers that were trained for its sentences, where it asks for mappers."""
+        rows = tuple(
+            replace(row, mapper=self.trained.get((row.target, row.neutral)))
+            if row.method == "mapper" and row.mapper is None else row
+            for row in look.rows
+        )  # fmt: skip
+        return replace(look, rows=rows)
 
     def settle(self) -> None:
         """The control was let go: what comes next is another step."""

@@ -86,12 +86,17 @@ class Updates:
         )
         return f'<div class="sc-person">{figures}</div>'
 
-    def busy(self, session: Session, news: News) -> list[Any]:
-        """How far long work is: the stage alone changes."""
-        text = news.title + (f" · step {news.step} of {news.steps}" if news.steps > 1 else "")
+    def busy(self, session: Session, news: News, since: int) -> list[Any]:
+        """How far long work is: the stage alone changes.
+
+        ``since`` is the session's version when it began: a preview is not laid over anything newer.
+        """
+        counted = news.step and news.steps > 1
+        text = news.title + (f" · step {news.step} of {news.steps}" if counted else "")
         busy = {"text": text, "step": news.step, "steps": news.steps}
-        stage = {"n": session.version, "busy": busy}
-        if news.picture is not None:
+        version = session.version
+        stage = {"n": version, "busy": busy}
+        if news.picture is not None and version == since:
             stage["after"] = news.picture
         return [stage, *self.nothing()[1:]]
 
