@@ -174,9 +174,13 @@ def test_a_training_lets_others_in_and_stops_before_its_first_step(
     monkeypatch.setattr(engines, "TRAINING_LATENTS", 8)
     monkeypatch.setattr(engine.turns, "pass_on", passing)
     job, steps = engine.train(look_of(engine, RED), 0, stop), list[int]()
-    with pytest.raises(StoppedError):
+
+    def watch() -> None:
         for news in job:
             steps.append(news.step)
+
+    with pytest.raises(StoppedError):
+        watch()
     assert stop.is_set() and set(steps) <= {0}
 
 

@@ -95,6 +95,9 @@ def test_a_suggestion_replaces_the_sentence_that_was_typed(visit: Any) -> None:
 def test_words_that_the_model_does_not_know_are_said(visit: Any) -> None:
     visitor = visit()
     visitor.after(lambda: visitor.say("a frobnicated face"), note="never learned 'frobnicated'")
+    visitor.after(lambda: visitor.say("a face with " + "frobnication" * 10), note="never learned")
+    note = visitor.text(".sc-note")
+    assert "'frobnicationfrobnicationfrobnicationfrob…'" in note and len(note) < 300
 
 
 def test_two_sentences_stack_and_one_goes_again(visit: Any) -> None:
@@ -449,14 +452,49 @@ def test_a_telephone_has_the_picture_beside_the_slider(visit: Any) -> None:
 def test_every_control_has_a_help_line(visit: Any) -> None:
     visitor = visit()
     config = json.loads(visitor.page.evaluate("JSON.stringify(window.gradio_config.components)"))
-    asking = ("textbox", "slider", "number", "radio", "dropdown")
+    asking = ("textbox", "slider", "number", "radio", "dropdown", "checkbox")
     silent = [
         each["props"].get("elem_id") for each in config
         if each["type"] in asking and not each["props"].get("info")
         and each["props"].get("visible") is not False and each["props"].get("elem_id") != "query"
     ]  # fmt: skip
     assert silent == []
-    for button in visitor.page.locator("#head button, #tools button, #dice, #add").all():
-        if button.is_enabled():
-            button.focus()
-            assert button.get_attribute("title"), button.inner_text()
+    visitor.after(lambda: visitor.page.click("#add"))  # now two can be removed, and undo goes
+    visitor.after(lambda: visitor.page.click("#method-1 label:has-text('Optimise')"))
+    for more in ("#more-1", "#compare", "#changed"):
+        visitor.page.click(f"{more} button")
+    visitor.page.wait_for_selector("#draw-map")
+    buttons = visitor.page.locator("button[id]:visible:not([disabled])").all()
+    assert len(buttons) == 13, [each.get_attribute("id") for each in buttons]
+    for button in buttons:
+        button.focus()
+        help_line = button.get_attribute("aria-describedby")
+        assert help_line, button.inner_text()
+        assert visitor.page.is_visible(f"#{help_line}") and visitor.text(f"#{help_line}")
+
+
+def test_the_automatic_threshold_is_shown_and_comes_back(visit: Any) -> None:
+    visitor = visit()
+    visitor.page.click("#more-1 button")
+    box = visitor.page.locator("#automatic-1 input")
+    slider = visitor.page.locator("#threshold-1 input[type=range]")
+    assert box.is_checked()
+    picture = shown(visitor)
+    slider.focus()
+    for _ in range(5):
+        visitor.after(lambda: visitor.page.keyboard.press("ArrowRight"))
+    visitor.page.wait_for_function("!document.querySelector('#automatic-1 input').checked")
+    visitor.page.wait_for_function("location.search.includes('threshold=')")
+    assert np.abs(shown(visitor) - picture).max() > 0
+    visitor.after(lambda: box.check())
+    visitor.page.wait_for_function("!location.search.includes('threshold=')")
+    assert np.abs(shown(visitor) - picture).max() == 0
+    visitor.after(lambda: box.uncheck())  # the same as a number
+    visitor.page.wait_for_function("location.search.includes('threshold=0.1')")
+
+
+def test_an_empty_sentence_is_told_what_to_do(visit: Any) -> None:
+    visitor = visit()
+    visitor.after(lambda: visitor.say(""), note="Type what the picture should show, such as")
+    visitor.after(lambda: visitor.say("a face with glasses"))
+    assert "Type what" not in visitor.text(".sc-note")

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from styleclip.apps.web.faces import square_of
 from styleclip.apps.web.jobs import Job, News, PoliteEmbedder, Turns
 from styleclip.apps.web.session import Look, Row, Subject, deviations, kept_by, rows_of
 from styleclip.apps.web.show import encode
@@ -312,12 +313,12 @@ class Engine:
                 self.turns.pass_on()
 
             with self.turns:
-                square = self.studio.square(picture)
+                square, how = square_of(self.studio, picture)
                 w_plus = self.studio.open(square, on_step=on_step)
             from styleclip import images
 
             subject = self._subject(Source(w_plus=w_plus), images.to_picture(square))
-            notes = [note, _square_note(picture), self._likeness_note(square, subject)]
+            notes = [note, how, self._likeness_note(square, subject)]
             return Look(subject), " ".join(each for each in notes if each)
 
         return Job(work, stop)
@@ -373,11 +374,6 @@ class Engine:
 def _named(error: Exception, path: Path) -> str:
     """What was said about a file, without where it lies here."""
     return str(error).replace(str(path), path.name)
-
-
-def _square_note(picture: Image.Image) -> str:
-    width, height = picture.size
-    return "" if width == height else "The centre square of the picture was taken."
 
 
 def _quietly(work: Callable[[], Result]) -> Result:

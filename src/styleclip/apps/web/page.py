@@ -96,12 +96,15 @@ class Page:
         session, whole, sentences, long = self.session, c.whole, self.sentences, self.long
         number = gr.State(index)
         texts = [session, number, row.target, row.neutral]
-        for event in (row.target.submit, row.target.blur, row.neutral.submit, row.neutral.blur):
-            event(sentences.ask, texts, whole, **QUICK)
+        for text in (row.target, row.neutral):
+            text.submit(sentences.entered, texts, whole, **QUICK)
+            text.blur(sentences.ask, texts, whole, **QUICK)
         for slider in (row.strength, row.threshold):
             at = [session, gr.State(slider.elem_id), slider]
             slider.input(sentences.slide, at, c.stage, **LIVE)
             self._settles(c, slider)
+        automatic = [session, number, row.automatic]
+        row.automatic.input(sentences.automatic, automatic, whole, **QUICK)
         row.method.input(sentences.choose, [session, number, row.method], whole, **QUICK)
         for button, work, options in (
             (row.run, long.optimise, OPTIMISING), (row.train, long.train, TRAINING),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from styleclip.apps.web.controls import AUTOMATIC
 from styleclip.apps.web.session import Look, Session
 from styleclip.apps.web.telling import plain, sentence, told
 from styleclip.errors import StyleclipError
@@ -38,6 +39,16 @@ class Sentences:
                 return self.updates.nothing()
             look = session.look.with_row(index, target=target, neutral=neutral)
             return self._asked(session, look, index)
+
+    def entered(self, session: Session, index: int, target: str, neutral: str) -> list[Any]:
+        """The same by Enter, which even an empty sentence is answered to."""
+        answer = self.ask(session, index, target, neutral)
+        if target.strip():
+            return answer
+        example = self.updates.controls.example
+        return self.updates.whole(
+            session, f"Type what the picture should show, such as {example!r}, and press Enter."
+        )
 
     def _asked(self, session: Session, look: Look, index: int) -> list[Any]:
         note = ""
@@ -69,6 +80,13 @@ class Sentences:
             except StyleclipError as error:  # the controls show what is true still
                 gr.Warning(sentence(error), title="")
                 return self.updates.whole(session)
+
+    def automatic(self, session: Session, index: int, on: bool) -> list[Any]:
+        """The threshold that is chosen by itself, or the same as a number."""
+        with told(), session.lock:
+            threshold = None if on else AUTOMATIC
+            session.change(self.engine.found(session.look.with_row(index, threshold=threshold)))
+            return self.updates.whole(session)
 
     def another(self, session: Session) -> list[Any]:
         """Room for one more."""

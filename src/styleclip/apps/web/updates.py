@@ -71,6 +71,7 @@ class Updates:
             {"items": items if len(items) > 1 else []},
             gr.Button(interactive=session.can_undo),
             gr.Button(interactive=session.can_redo),
+            *(_automatic(session.look, i) for i in range(MOST_ROWS)),
         ]
 
     def portraits(self, look: Look) -> str:
@@ -114,22 +115,29 @@ class Updates:
     def _row(self, look: Look, index: int) -> list[Any]:
         """As ``RowControls.all`` has them."""
         if index >= len(look.rows):
-            return [gr.Group(visible=False), *[gr.skip()] * 8]
+            return [gr.Group(visible=False), *[gr.skip()] * 7]
         row = look.rows[index]
         return [
             gr.Group(visible=True),
             row.target,
             gr.Slider(value=row.strength, minimum=-row.limit, maximum=row.limit),
             row.method,
-            gr.Button(visible=row.method == "optimisation"),
+            gr.Column(visible=row.method == "optimisation"),
             gr.Slider(
                 value=AUTOMATIC if row.threshold is None else row.threshold,
                 visible=row.method == "direction",
             ),
             row.neutral,
-            gr.skip(),
-            gr.Button(visible=len(look.rows) > 1),
+            gr.Column(visible=len(look.rows) > 1),
         ]
+
+
+def _automatic(look: Look, index: int) -> Any:
+    """Whether the threshold of a row is the automatic one."""
+    if index >= len(look.rows):
+        return gr.skip()
+    row = look.rows[index]
+    return gr.Checkbox(value=row.threshold is None, visible=row.method == "direction")
 
 
 def _link(look: Look) -> str:

@@ -27,7 +27,13 @@ listen("focusout", letGo);
 listen("change", (input) => {
   if (input.type === "number" && slider(input)) settle(input); // Enter, or the box is left
 });
-listen("focusin", (input) => {
+const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+listen("keydown", (input, event) => {
   const group = input.type === "radio" && input.closest("[id^=method-]");
-  if (group) for (const each of group.querySelectorAll("input[type=radio]")) each.name = group.id;
+  if (!group || !(event.key in STEPS)) return;
+  event.preventDefault();
+  const all = [...group.querySelectorAll("input[type=radio]")];
+  const next = all[(all.indexOf(input) + STEPS[event.key] + all.length) % all.length];
+  next.focus();
+  next.click();
 });
