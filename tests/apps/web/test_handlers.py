@@ -104,6 +104,7 @@ def test_a_slider_that_is_let_go_is_one_step_whatever_arrives_first(page: Handle
 def test_what_moves_nothing_is_no_step(page: Handlers, control: str, value: float) -> None:
     session = page.visit()
     page.sentences.keyed(session, event(control=control, value=value))
+    page.sentences.slide(session, control, None)
     assert len(session.moments) == 1
 
 

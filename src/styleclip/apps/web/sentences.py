@@ -116,13 +116,13 @@ class Sentences:
 
     # sliders
 
-    def slide(self, session: Session, control: str, value: float) -> dict[str, Any]:
+    def slide(self, session: Session, control: str, value: float | None) -> dict[str, Any]:
         """A slider of a sentence, live."""
         with session.lock:
             note = self._moved(session, control, value)
             return self.updates.stage(session, note)
 
-    def vary(self, session: Session, value: float) -> list[Any]:
+    def vary(self, session: Session, value: float | None) -> list[Any]:
         """Another variety, live."""
         with session.lock:
             note = self._moved(session, "truncation", value)
@@ -131,7 +131,7 @@ class Sentences:
             stage = self.updates.stage(session, note, before=True)
             return [stage, self.updates.portraits(session.look)]
 
-    def settle(self, session: Session, control: str, value: float) -> list[Any]:
+    def settle(self, session: Session, control: str, value: float | None) -> list[Any]:
         """A slider was let go at ``value``: the history grows.
 
         The last position may arrive after this, and then changes nothing.
@@ -145,7 +145,7 @@ class Sentences:
         """The same by keys, or by a number that was typed."""
         return self.settle(session, str(event.control), float(event.value))
 
-    def _moved(self, session: Session, control: str, value: float) -> str:
+    def _moved(self, session: Session, control: str, value: float | None) -> str:
         """A slider stands somewhere; what is wrong with that: nothing, mostly."""
         look, note = self._at(session.look, control, value), ""
         if look is None:
@@ -157,8 +157,10 @@ class Sentences:
         session.change(look, control)
         return note
 
-    def _at(self, look: Look, control: str, value: float) -> Look | None:
+    def _at(self, look: Look, control: str, value: float | None) -> Look | None:
         """The look with a slider at ``value``; None if it is there, or is there no more."""
+        if value is None:  # its number was deleted, for another one
+            return None
         name, _, number = control.partition("-")
         if name == "truncation":
             source = look.subject.source
