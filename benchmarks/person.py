@@ -37,7 +37,7 @@ class Person:
         self.wires: dict[tuple[str, str], dict[str, Any]] = {}
         self.following: dict[int, dict[str, Any]] = {}  # what a page does next of itself
         for wire in config["dependencies"]:
-            if wire["trigger_after"] is not None:
+            if wire["trigger_after"] is not None and not wire["trigger_only_on_failure"]:
                 self.following[wire["trigger_after"]] = wire
             for target, event in wire["targets"]:
                 self.wires[self._name(target), event] = wire

@@ -318,9 +318,10 @@ class Studio(Networks):
             relevance_from = "bank"
         else:
             relevance_from = relevance if isinstance(relevance, str) else ""
-        if relevance_from:
-            edit = replace(edit, config={**edit.config, "relevance": relevance_from})
-        return edit
+        how: dict[str, object] = {"relevance": relevance_from} if relevance_from else {}
+        if preserve:
+            how["preserve"] = list(preserve)
+        return replace(edit, config={**edit.config, **how})
 
     def concept(self, name: str) -> list[Tensor]:
         """The directions [E] of what a name means: a group of the model's vocabulary, or words.

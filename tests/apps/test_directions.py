@@ -363,6 +363,8 @@ def test_preserving_what_was_asked_for_is_refused(run: Run, picture: Path) -> No
     out = ("--refine", "0", "--out", "kept.png")
     assert run("edit", picture, PROMPT, "--method", "direction", "--preserve", "hat",
                *out).code == 0, run.err  # fmt: skip
+    (kept,) = images.read_recipe("kept.png")["edits"]
+    assert kept["config"]["preserve"] == ["hat"]
 
 
 def test_a_sweep_is_a_page_of_strengths_and_thresholds(run: Run, bank: Path) -> None:

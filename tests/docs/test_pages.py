@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,7 +74,18 @@ def here(page: Path) -> list[pages.Block]:
     ]
 
 
+@pytest.fixture
+def busy_port() -> Iterator[None]:
+    """Somebody listens where troubleshooting.md says so."""
+    with socket.socket() as listener:
+        with suppress(OSError):  # somebody else does
+            listener.bind(("127.0.0.1", 7861))
+            listener.listen()
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("busy_port")
 @pytest.mark.parametrize("page", [page for page in PAGES if here(page)], ids=lambda p: p.stem)
 def test_the_page_runs_as_written(
     page: Path, place: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]

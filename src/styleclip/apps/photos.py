@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from styleclip.studio import Studio
 
 FINDER = "STYLECLIP_FACE_LANDMARKER"  # environment variable: mediapipe's .task file
+FINDER_FILE = ".task"
 FFHQ_SIZE = 1024
 
 
@@ -126,19 +127,30 @@ def where(landmarks: str | None) -> Path:
 
 def found_faces(picture: Image.Image, landmarks: str | None) -> list[points.Landmarks]:
     """The faces of a picture, from left to right. Raises ``LandmarksError`` if there is none."""
+    path = where(landmarks)
+    faces = faces_by(path, picture)
+    if not faces and path.suffix == FINDER_FILE:
+        raise LandmarksError(
+            "no face was found in the picture: give --landmarks FILE with its points"
+        )
+    if not faces:
+        raise LandmarksError(f"{path} holds no face: it is an empty list")
+    return faces
+
+
+def faces_by(path: Path, picture: Image.Image) -> list[points.Landmarks]:
+    """The faces that mediapipe's model file finds, or a JSON file names, from left to right.
+
+    Raises ``LandmarksError`` for a file that is neither, ``MissingExtraError``.
+    """
     import numpy as np
 
     from styleclip.faces.landmarks import MediapipeFinder, read_landmarks
 
-    path = where(landmarks)
-    if path.suffix == ".task":
+    if path.suffix == FINDER_FILE:
         faces = MediapipeFinder(path).find(np.asarray(picture))
-        nothing = "no face was found in the picture: give --landmarks FILE with its points"
     else:
         faces = read_landmarks(path)
-        nothing = f"{path} holds no face: it is an empty list"
-    if not faces:
-        raise LandmarksError(nothing)
     return sorted(faces, key=lambda face: face.middle.real)
 
 
@@ -146,13 +158,10 @@ def chosen_faces(
     faces: Sequence[points.Landmarks], face: str | None, template: Template
 ) -> list[int]:
     """The numbers, from 1, that --face means; the largest if it is absent."""
-    from styleclip.faces.alignment import square_of
-
     if face == "all":
         return list(range(1, len(faces) + 1))
     if face is None:
-        scales = [square_of(each, template).scale for each in faces]
-        number = 1 + scales.index(max(scales))
+        number = largest_face(faces, template)
         if len(faces) > 1:
             complain(
                 f"{len(faces)} faces are in the picture: face {number}, the largest, is taken "
@@ -166,6 +175,14 @@ def chosen_faces(
         known = "1" if len(faces) == 1 else f"1 to {len(faces)}"
         raise ArgumentError(f"there is no face {face}: the picture has {known}, or give all")
     return [int(face)]
+
+
+def largest_face(faces: Sequence[points.Landmarks], template: Template) -> int:
+    """The number, from 1, of the face whose square is the largest."""
+    from styleclip.faces.alignment import square_of
+
+    scales = [square_of(each, template).scale for each in faces]
+    return 1 + scales.index(max(scales))
 
 
 def faces(

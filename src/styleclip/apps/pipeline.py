@@ -115,8 +115,15 @@ def edits_of_files(studio: Studio, edits: Sequence[Edit], watch: Stopwatch) -> W
     return WantedEdits(prompts, lambda _, i, *__: edits[i], found_here=False)
 
 
-def measure_map(studio: Studio, watch: Stopwatch | None = None) -> None:
-    """Measure the latent map of a model that brings none, once: it stays in the model's folder."""
+def measure_map(
+    studio: Studio,
+    watch: Stopwatch | None = None,
+    between: Callable[[], None] = lambda: None,
+) -> None:
+    """Measure the latent map of a model that brings none, once: it stays in the model's folder.
+
+    ``between`` is called after every few pictures.
+    """
     if studio.has_latent_map:
         return
     watch = Stopwatch() if watch is None else watch
@@ -125,7 +132,13 @@ def measure_map(studio: Studio, watch: Stopwatch | None = None) -> None:
     unfinished = folder / f"{LATENT_MAP}.partial" if os.access(folder, os.W_OK) else None
     with progress() as bar:
         title = f"measuring what CLIP sees in pictures of {name}"
-        studio.measure_latent_map(bar(title), unfinished)
+        shown = bar(title)
+
+        def on_step(*step: Any) -> None:
+            shown(*step)
+            between()
+
+        studio.measure_latent_map(on_step, unfinished)
     watch.lap("measure")
     try:
         kept = f"it is kept in {studio.keep_latent_map()}"

@@ -161,6 +161,29 @@ def test_a_trained_mapper_edits_any_picture(
     assert edit.method == "mapper"
 
 
+def test_a_training_lets_others_in_and_stops_before_its_first_step(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large generator the pictures to learn from take minutes, and a step seconds."""
+    stop, pass_on = threading.Event(), engine.turns.pass_on
+
+    def passing() -> None:
+        pass_on()
+        stop.set()
+
+    monkeypatch.setattr(engines, "TRAINING_LATENTS", 8)
+    monkeypatch.setattr(engine.turns, "pass_on", passing)
+    job, steps = engine.train(look_of(engine, RED), 0, stop), list[int]()
+
+    def watch() -> None:
+        for news in job:
+            steps.append(news.step)
+
+    with pytest.raises(StoppedError):
+        watch()
+    assert stop.is_set() and set(steps) <= {0}
+
+
 # Files
 
 

@@ -6,12 +6,12 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
 
-from styleclip.apps.web.jobs import Job, News, StoppedError, Turns
+from styleclip.apps.web.jobs import Job, News, PoliteEmbedder, StoppedError, Turns
 
 
 @pytest.fixture(autouse=True)
@@ -173,3 +173,24 @@ def test_a_job_that_nobody_watches_any_more_stops() -> None:
     assert stop.is_set()
     job._thread.join(10)
     assert not job._thread.is_alive()
+
+
+class Eyes:
+    image_size = 8
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        return images + 1
+
+    def embed_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels + 2
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        return torch.zeros(len(texts))
+
+
+def test_a_polite_embedder_lets_others_in_before_every_look() -> None:
+    let_in = list[int]()
+    polite = PoliteEmbedder(Eyes(), lambda: let_in.append(1))
+    assert polite.image_size == 8 and len(polite.embed_texts(["a", "b"])) == 2 and not let_in
+    assert float(polite.embed_images(torch.ones(()))) == 2 and len(let_in) == 1
+    assert float(polite.embed_pixels(torch.ones(()))) == 3 and len(let_in) == 2

@@ -14,7 +14,16 @@ from PIL import Image
 
 from styleclip.apps.web import session as sessions
 from styleclip.apps.web.links import LARGEST_SEED, link_of, wanted_by
-from styleclip.apps.web.session import MOST_LOOKS, MOST_ROWS, Look, Row, Session, Subject, rows_of
+from styleclip.apps.web.session import (
+    MOST_LOOKS,
+    MOST_ROWS,
+    Look,
+    Row,
+    Session,
+    Subject,
+    kept_by,
+    rows_of,
+)
 from styleclip.editing.edit import Edit
 from styleclip.errors import ArgumentError
 from styleclip.prompts import PromptPair
@@ -49,6 +58,14 @@ def test_a_strength_keeps_what_was_found_and_anything_else_does_not() -> None:
         assert look.with_row(0, **change).rows[0].edit is None
     assert look.with_row(0, threshold=0.2).rows[0].mapper is not None
     assert look.with_row(0, target="x").rows[0].mapper is None
+
+
+def test_a_strength_that_is_chosen_needs_not_be_found() -> None:
+    look = Look(subject(), (Row(RED, edit=edit(), fits=True),))
+    assert not look.with_row(0, strength=0.0).rows[0].fits
+    for other in (look.with_keep(["hat"]), look.with_subject(subject(4)),
+                  look.with_row(0, threshold=0.2)):  # fmt: skip
+        assert other.rows[0].fits
 
 
 def test_another_picture_keeps_directions_and_asks_mappers_again() -> None:
@@ -144,10 +161,27 @@ def test_versions_only_grow_so_late_answers_can_be_dropped() -> None:
     session = begun("a", "b")
     seen = [session.version]
     for act in (session.undo, session.redo, lambda: session.change(session.look, "x"),
-                lambda: session.amend(session.look)):  # fmt: skip
+                lambda: session.complete(lambda look: look)):  # fmt: skip
         act()
         seen.append(session.version)
     assert seen == sorted(set(seen))
+
+
+def test_what_waits_is_found_for_every_look_and_is_no_step() -> None:
+    session = begun("a", "b", "c")
+    session.go(1)
+
+    def found(look: Look) -> Look:
+        if look.rows[0].target == "c":
+            raise ArgumentError("not this one")
+        return look.with_row(0, strength=2.0)
+
+    session.complete(found)
+    assert [each.look.rows[0].strength for each in session.moments] == [2.0, 2.0, 0.0]
+    assert session.at == 1 and len(session.moments) == 3
+    session.go(2)
+    with pytest.raises(ArgumentError, match="not this one"):
+        session.complete(found)
 
 
 def test_a_copy_for_somebody_else_is_empty() -> None:
@@ -206,6 +240,15 @@ def test_other_methods_keep_their_strength_and_unknown_ones_are_refused() -> Non
     assert not empty.asks
 
 
+def test_what_directions_leave_alone_comes_back() -> None:
+    lists = ["age", "hat"], ["hat", 5, "x" * 500, "glasses"], "age", None
+    edits = [(edit(preserve=each), 1.0) for each in lists]
+    recipe = Recipe("m", {}, Source(seed=1), (*edits, (edit("mapper", preserve=["no"]), 1.0)))
+    assert kept_by(recipe) == ("age", "hat", "glasses")
+    many = edit(preserve=[str(i) for i in range(1000)])
+    assert len(kept_by(Recipe("m", {}, Source(seed=1), ((many, 1.0),)))) == sessions.MOST_KEPT
+
+
 # Links
 
 
@@ -236,6 +279,11 @@ def test_a_link_says_what_it_was_made_from(
     assert wanted.truncation == pytest.approx(truncation, rel=1e-5)
     said = [(r.target, r.neutral, r.method, r.strength, r.threshold) for r in rows]
     assert said == [(r.target, r.neutral, r.method, r.strength, r.threshold) for r in wanted.rows]
+
+
+def test_a_strength_that_a_link_does_not_say_is_the_pictures_own() -> None:
+    wanted = wanted_by("?to=a&strength=0&to=b&threshold=0.2")
+    assert wanted is not None and [row.fits for row in wanted.rows] == [False, True]
 
 
 def test_what_does_not_fit_into_a_link_is_refused_with_the_reason() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from benchmarks.page import KNOWN, after
 
@@ -57,3 +62,10 @@ class Visitor:
 
     def drop(self, path: Path) -> None:
         self.page.set_input_files("#drop input[type=file]", str(path))
+
+
+def shown(visitor: Any, which: str = "after") -> np.ndarray[Any, Any]:
+    """The picture that the browser has, [H,W,3] in 0..255."""
+    source = visitor.page.get_attribute(f".sc-{which}", "src")
+    content = base64.b64decode(source.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=np.float32)

@@ -32,17 +32,20 @@ class RowControls:
     target: gr.Textbox
     strength: gr.Slider
     method: gr.Radio
+    optimising: gr.Column
     run: gr.Button
     threshold: gr.Slider
+    automatic: gr.Checkbox
     neutral: gr.Textbox
     train: gr.Button
+    removing: gr.Column
     remove: gr.Button
 
     @property
     def all(self) -> list[Any]:
-        """In the order of ``Page``'s updates of a row."""
-        return [self.box, self.target, self.strength, self.method, self.run, self.threshold,
-                self.neutral, self.train, self.remove]  # fmt: skip
+        """What a look sets, in the order of ``Updates``."""
+        return [self.box, self.target, self.strength, self.method, self.optimising, self.threshold,
+                self.neutral, self.removing]  # fmt: skip
 
 
 class Controls:
@@ -53,6 +56,8 @@ class Controls:
         self.chips = _suggestions(self.vocabulary)
         of_faces = bool(self.neutral) and OPENING.startswith(self.neutral)
         self.opening = OPENING if of_faces else ""
+        known = [self.opening, *(text for _, text in self.chips)]
+        self.example = next(filter(None, known), f"{self.neutral or 'a photo'} -> something else")
         self._head(studio.model.name)
         with gr.Row(elem_id="studio"):
             self._who()
@@ -61,13 +66,14 @@ class Controls:
         self._more()
         self.saver = _custom("saver.js", "<span></span>", elem_id="saver")
         self.address = _custom("address.js", "<span></span>", elem_id="address")
+        self.keys = _custom("keys.js", "<span></span>", elem_id="keys")
         self.query = gr.Textbox(visible="hidden", elem_id="query")
         self.whole = [
-            self.stage, self.address, self.history, self.undo, self.redo, self.person, self.seed,
-            self.truncation, self.keep, self.add,
-            *(control for row in self.rows for control in row.all),
+            self.stage, self.address, self.history, self.undo, self.redo,
+            *(row.automatic for row in self.rows), self.person, self.seed, self.truncation,
+            self.keep, self.add, *(control for row in self.rows for control in row.all),
         ]  # fmt: skip
-        self.past = self.whole[1:5]  # what a slider that is let go changes
+        self.past = self.whole[1 : 5 + MOST_ROWS]  # what a slider that is let go changes
 
     def _head(self, name: str) -> None:
         with gr.Row(elem_id="head"):
@@ -82,14 +88,16 @@ class Controls:
         with gr.Column(elem_id="who"):
             self.person = gr.HTML("", elem_id="person")
             self.dice = gr.Button("Someone else", elem_id="dice")
+            _help("dice", "At random, or one of these:")
             self.gallery = _custom("thumbs.js", static("thumbs.html"), elem_id="examples")
             self.drop = gr.File(
                 label="Your own picture", show_label=False, file_types=["image"], type="filepath",
                 height=64, elem_id="drop",
             )  # fmt: skip
-            gr.HTML(
-                '<p class="sc-help">A face in the middle of a square works best. A PNG that was '
-                "saved here brings all its sliders back.</p>"
+            _help(
+                "drop",
+                "A face in the middle of a square works best. A PNG that was saved here brings "
+                "all its sliders back.",
             )
             with gr.Group():
                 self.seed = gr.Number(
@@ -110,7 +118,14 @@ class Controls:
                 self.mp4 = gr.Button("MP4", size="sm", elem_id="save-mp4", visible=_has_films())
                 self.latent = gr.Button("Latent", size="sm", elem_id="save-latent")
                 self.link = gr.Button("Copy link", size="sm", elem_id="copy-link")
+            films = "GIF and MP4 show" if _has_films() else "The GIF shows"
+            _help(
+                "tools",
+                f"The PNG carries its recipe: seed, sentences, latent. {films} the way there, the "
+                "latent is for NumPy, and the link brings all of this back.",
+            )
             self.history = _custom("thumbs.js", static("thumbs.html"), elem_id="history")
+            _help("history", "Every step: choose one, or Undo (Ctrl+Z) and Redo (Ctrl+Shift+Z).")
 
     def _ask(self) -> None:
         with gr.Column(elem_id="ask"):
@@ -122,6 +137,7 @@ class Controls:
                     value={"items": [{"text": short, "title": text} for short, text in self.chips]},
                 )  # fmt: skip
             self.add = gr.Button("Add another sentence", size="sm", elem_id="add")
+            _help("add", f"Up to {MOST_ROWS} change the picture together.")
             self.keep = gr.Dropdown(
                 list(self.vocabulary), multiselect=True, allow_custom_value=True,
                 label="Keep as it is", elem_id="keep",
@@ -148,14 +164,23 @@ class Controls:
                 info="Direction and mapper answer at once; optimising takes seconds.",
                 elem_id=f"method-{number}",
             )  # fmt: skip
-            run = gr.Button(
-                "Optimise this picture", variant="primary", visible=False, elem_id=f"run-{number}"
-            )
+            with gr.Column(visible=False, elem_classes="row-part") as optimising:
+                run = gr.Button("Optimise this picture", variant="primary", elem_id=f"run-{number}")
+                _help(
+                    f"run-{number}",
+                    "Searches the best edit of this one picture. Every step is shown, and Stop "
+                    "ends it.",
+                )
             with gr.Accordion("More", open=False, elem_id=f"more-{number}"):
                 threshold = gr.Slider(
                     0, 0.3, AUTOMATIC, step=0.01, label="Threshold", buttons=[],
                     info="Of a direction: a higher one moves fewer channels, so less else changes.",
                     elem_id=f"threshold-{number}",
+                )  # fmt: skip
+                automatic = gr.Checkbox(
+                    True, label="Automatic threshold", elem_id=f"automatic-{number}",
+                    info=f"{AUTOMATIC:g}, or less for a sentence that moves little. Moving the "
+                    "slider turns it off.",
                 )  # fmt: skip
                 neutral = gr.Textbox(
                     label="Instead of", placeholder=self.neutral,
@@ -165,25 +190,41 @@ class Controls:
                 train = gr.Button(
                     "Train a mapper for this sentence", size="sm", elem_id=f"train-{number}"
                 )
-                remove = gr.Button("Remove", size="sm", elem_id=f"remove-{number}")
-        return RowControls(box, target, strength, method, run, threshold, neutral, train, remove)
+                _help(
+                    f"train-{number}",
+                    "Learns it in a minute or more; then any picture is edited at once.",
+                )
+                with gr.Column(visible=False, elem_classes="row-part") as removing:
+                    remove = gr.Button("Remove", size="sm", elem_id=f"remove-{number}")
+                    _help(f"remove-{number}", "Takes this sentence out; the others stay.")
+        return RowControls(
+            box, target, strength, method, optimising, run, threshold, automatic, neutral, train,
+            removing, remove,
+        )  # fmt: skip
 
     def _more(self) -> None:
         with gr.Accordion("Compare strengths and thresholds", open=False, elem_id="compare"):
-            gr.HTML(
-                '<p class="sc-help">The last sentence over strength (to the right) and threshold '
-                "(downwards). Choose a picture to take its values.</p>"
+            _help(
+                "draw-grid",
+                "The last sentence over strength (to the right) and threshold (downwards). Choose "
+                "a picture to take its values.",
             )
             self.draw_grid = gr.Button("Draw them", size="sm", elem_id="draw-grid")
             self.grid = _custom("thumbs.js", static("thumbs.html"), elem_id="grid")
 
         with gr.Accordion("Where it changed", open=False, elem_id="changed"):
-            gr.HTML(
-                '<p class="sc-help">The brighter, the more a place changed; and the style channels '
-                "that moved most, in standard deviations of theirs over random pictures.</p>"
+            _help(
+                "draw-map",
+                "The brighter, the more a place changed; and the style channels that moved most, "
+                "in standard deviations of theirs over random pictures.",
             )
             self.draw_map = gr.Button("Show it", size="sm", elem_id="draw-map")
             self.map = gr.HTML("", elem_id="map")
+
+
+def _help(of: str, text: str) -> None:
+    """The help line of a button, or of some that stand together; page.js tells them of it."""
+    gr.HTML(f'<p class="sc-help" id="help-{of}">{text}</p>', elem_classes="sc-under")
 
 
 def _has_films() -> bool:

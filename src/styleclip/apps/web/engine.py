@@ -16,9 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from styleclip.apps.web.jobs import Job, News, Turns
-from styleclip.apps.web.session import Look, Row, Subject, deviations, rows_of
+from styleclip.apps.web.faces import square_of
+from styleclip.apps.web.jobs import Job, News, PoliteEmbedder, Turns
+from styleclip.apps.web.session import Look, Row, Subject, deviations, kept_by, rows_of
 from styleclip.apps.web.show import encode
+from styleclip.apps.web.telling import brief
 from styleclip.errors import ArgumentError, ImageError
 
 if TYPE_CHECKING:
@@ -72,8 +74,8 @@ class Engine:
 
         try:
             self.studio.embedder  # noqa: B018  # loads it
-            with self.turns:  # few seconds of numbers
-                measure_map(self.studio)
+            with self.turns:  # seconds, but for a large model that brings no map
+                measure_map(self.studio, between=self.turns.pass_on)
                 self.studio.relevance  # noqa: B018
             if self.has_mapper:
                 self.studio.mapper  # noqa: B018
@@ -130,6 +132,9 @@ class Engine:
 
     def found(self, look: Look) -> Look:
         """With everything that is found at once. Raises ``PromptError``, ``ArgumentError``."""
+        for index, row in enumerate(look.rows):
+            if row.asks and row.fits:
+                look = look.with_row(index, strength=self.fitted(look, index))
         rows = tuple(
             replace(row, edit=self._edit(look, row)) if row.asks and row.edit is None else row
             for row in look.rows
@@ -215,7 +220,7 @@ class Engine:
                 for note in self.studio.prompt_warnings(self.pair(row))
             ]  # fmt: skip
             found += self.studio.preserve_warnings(look.keep)
-        return [f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(found)]
+        return [f"{note[:1].upper()}{note[1:]}." for note in map(brief, dict.fromkeys(found))]
 
     # long work
 
@@ -272,11 +277,16 @@ class Engine:
                 job.tell(News(state.step, config.steps, "training a mapper", shown))
                 self.turns.pass_on()
 
+            def let_in() -> None:
+                job.go_on()
+                self.turns.pass_on()
+
+            job.tell(News(0, config.steps, "looking at what it learns from"))
             with self.turns:
                 latents = studio.samples(TRAINING_LATENTS)
                 mapper = train_mapper(
-                    studio.generator, studio.embedder, latents, [pair], config,
-                    studio.latent_map, on_state=on_state,
+                    studio.generator, PoliteEmbedder(studio.embedder, let_in), latents, [pair],
+                    config, studio.latent_map, on_state=on_state,
                 )  # fmt: skip
             return SavedMapper(mapper.eval().requires_grad_(False), (pair,))
 
@@ -303,12 +313,12 @@ class Engine:
                 self.turns.pass_on()
 
             with self.turns:
-                square = self.studio.square(picture)
+                square, how = square_of(self.studio, picture)
                 w_plus = self.studio.open(square, on_step=on_step)
             from styleclip import images
 
             subject = self._subject(Source(w_plus=w_plus), images.to_picture(square))
-            notes = [note, _square_note(picture), self._likeness_note(square, subject)]
+            notes = [note, how, self._likeness_note(square, subject)]
             return Look(subject), " ".join(each for each in notes if each)
 
         return Job(work, stop)
@@ -354,7 +364,7 @@ class Engine:
             with self.turns:
                 doubt = self.studio.recalls(recipe, picture)
             if not doubt:
-                look = Look(self._subject(recipe.source), rows_of(recipe))
+                look = Look(self._subject(recipe.source), rows_of(recipe), kept_by(recipe))
                 return picture, look, "The picture brought its recipe, which is used."
         except (ImageError, ArgumentError) as error:  # a recipe is a stranger's text
             doubt = str(error)
@@ -364,11 +374,6 @@ class Engine:
 def _named(error: Exception, path: Path) -> str:
     """What was said about a file, without where it lies here."""
     return str(error).replace(str(path), path.name)
-
-
-def _square_note(picture: Image.Image) -> str:
-    width, height = picture.size
-    return "" if width == height else "The centre square of the picture was taken."
 
 
 def _quietly(work: Callable[[], Result]) -> Result:

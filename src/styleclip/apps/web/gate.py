@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from styleclip.apps.console import complain
-from styleclip.apps.web.limits import LARGEST_FILE, TooLargeError
+from styleclip.apps.web.limits import LARGEST_FILE, MOST_CALLS, TooLargeError
 from styleclip.apps.web.uploads import MOST_WAITING, place_for, waiting
 
 ANYBODY = re.compile(
@@ -31,6 +31,7 @@ ANYBODY = re.compile(
     r"(assets|static|svelte)/[\w./@+-]+|gradio_api/(theme\.css|startup-events))"
 )  # before a password is asked for: the page's own files, and how it is asked
 UPLOAD = "/gradio_api/upload"
+WAITS = re.compile(r"/gradio_api/(queue/join|call/)")  # what may have to wait for its turn
 LOGGED_IN = re.compile(
     r"/(config/?|gradio_api/(info/?|openapi\.json|app_id/?|user/?|login_check/?|token/?|upload|"
     r"cancel|reset/?|queue/(join|data|status)|heartbeat/[\w-]{1,64}|(run|api)/\w{1,64}/?|"
@@ -128,6 +129,8 @@ class Gate:
             await self.app(scope, receive, send)
         elif path == UPLOAD:
             await _say(send, 200, [await _uploaded(scope, receive)])
+        elif WAITS.match(path) and len(scope["app"].get_blocks()._queue) >= MOST_CALLS:
+            raise RefusedError(429, "Too many people are waiting just now: try again in a minute.")
         else:
             await self.app(scope, _again(await _body(receive), receive), send)
 

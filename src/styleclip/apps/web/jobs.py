@@ -10,11 +10,16 @@ import queue
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from styleclip.errors import StyleclipError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from styleclip.clip.embedder import Embedder
 
 Result = TypeVar("Result")
 
@@ -57,6 +62,32 @@ class Turns:
         self.__enter__()
 
 
+class PoliteEmbedder:
+    """An embedder that lets others in (``let_in``) before it looks at pictures.
+
+    What computes for long looks at them between the halves of a step, and while it gets ready.
+    """
+
+    def __init__(self, embedder: Embedder, let_in: Callable[[], None]) -> None:
+        self.embedder = embedder
+        self.image_size = embedder.image_size
+        self.let_in = let_in
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Images [B,3,H,W] -> unit vectors [B,E]."""
+        self.let_in()
+        return self.embedder.embed_images(images)
+
+    def embed_pixels(self, pixels: Tensor) -> Tensor:
+        """The same of pixels that are prepared."""
+        self.let_in()
+        return self.embedder.embed_pixels(pixels)
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> unit vectors [N,E]."""
+        return self.embedder.embed_texts(texts)
+
+
 def _quick_small_numbers() -> None:
     """Denormals slow small networks down several times; the setting belongs to a thread."""
     import torch
@@ -92,6 +123,10 @@ class Job(Generic[Result]):
     def tell(self, news: News) -> None:
         """For the work: say how far it is. Raises ``StoppedError`` if it is not wanted any more."""
         self._news.put(news)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """For the work: raise ``StoppedError`` if it is not wanted any more."""
         if self.stop.is_set():
             raise StoppedError("stopped")
 

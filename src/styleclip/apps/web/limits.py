@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 LARGEST_FILE = 20_000_000  # bytes of a picture
 LARGEST_BODY = 30_000_000  # the same in base64, and what stands around it
+MOST_CALLS = 30  # that wait for their turn, of everybody together; one may hold a file
 
 
 class BodyLimit:

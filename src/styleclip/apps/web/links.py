@@ -1,7 +1,8 @@
 """A link that carries the recipe: what is typed and slid, never a latent.
 
   ?seed=3&truncation=0.7&to=a+face+with+red+hair&from=a+face&by=direction&strength=2.9&keep=glasses
-Every ``to`` begins a sentence, and what follows belongs to it. Pictures of seeds under directions
+Every ``to`` begins a sentence, and what follows belongs to it; without a strength the picture gets
+its own. Pictures of seeds under directions
 and the model's mapper are made again from that; others are refused with the reason.
 """
 
@@ -26,7 +27,6 @@ class Wanted:
     truncation: float = 0.7
     rows: tuple[Row, ...] = field(default_factory=tuple)
     keep: tuple[str, ...] = ()
-    fits: bool = True  # no strength is said: the picture's own
 
 
 def link_of(look: Look) -> str:
@@ -69,12 +69,11 @@ def wanted_by(query: str) -> Wanted | None:
             elif name == "truncation":
                 wanted = replace(wanted, truncation=_within(float(value), 0, 2))
             elif name == "to":
-                rows.append(Row(target=value[:MOST_LETTERS]))
+                rows.append(Row(target=value[:MOST_LETTERS], fits=True))
             elif name == "keep":
                 wanted = replace(wanted, keep=(*wanted.keep, value[:MOST_LETTERS]))
             elif rows and name in ("from", "by", "strength", "threshold"):
                 rows[-1] = _told(rows[-1], name, value)
-                wanted = replace(wanted, fits=wanted.fits and name != "strength")
             else:
                 continue  # somebody else's
             found = True
@@ -94,7 +93,7 @@ def _told(row: Row, name: str, value: str) -> Row:
                 return replace(row, method=method)
         raise ValueError(f"method {value[:20]!r}")
     if name == "strength":
-        return replace(row, strength=_within(float(value), -20, 20))
+        return replace(row, strength=_within(float(value), -20, 20), fits=False)
     return replace(row, threshold=_within(float(value), 0, 0.99))
 
 

@@ -89,11 +89,11 @@ def _launch(
     from starlette.middleware import Middleware
 
     from styleclip.apps.web.gate import Gate
-    from styleclip.apps.web.limits import LARGEST_FILE, BodyLimit
+    from styleclip.apps.web.limits import LARGEST_FILE, MOST_CALLS, BodyLimit
     from styleclip.apps.web.theme import launch_options
 
     gate = Middleware(Gate, loopback=host in LOOPBACK and login is None)
-    page.blocks.queue(default_concurrency_limit=4, max_size=100, api_open=False)
+    page.blocks.queue(default_concurrency_limit=4, max_size=MOST_CALLS, api_open=False)
     page.blocks.launch(
         server_name=host, server_port=port, auth=login, max_file_size=LARGEST_FILE,
         state_session_capacity=SESSIONS, prevent_thread_lock=True,

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from styleclip.errors import ArgumentError
+from styleclip.errors import ArgumentError, StyleclipError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,6 +38,8 @@ MOST_PIXELS = 12_000_000  # of the people among them: 36 MB, eleven of 1024 x 10
 MOST_STRENGTH = {"direction": 12.0, "mapper": 3.0, "optimisation": 3.0}  # either way, of sliders
 ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
+MOST_TRAINED = 3  # mappers that are remembered for sentences that went; one has some MB
+MOST_KEPT = 30  # names, of a recipe that a stranger wrote
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,8 @@ class Subject:
 class Row:
     """One sentence of the stack. ``edit`` is what was found for it, None if it has to be found.
 
-    ``threshold`` None is the automatic one; ``mapper`` one that was trained here.
+    ``threshold`` None is the automatic one; ``mapper`` one that was trained here. ``fits``: the
+    strength is still to be found, the one that shows the sentence in this picture.
     """
 
     target: str = ""
@@ -67,6 +70,7 @@ class Row:
     threshold: float | None = None
     edit: Edit | None = None
     mapper: SavedMapper | None = None
+    fits: bool = False
 
     @property
     def asks(self) -> bool:
@@ -97,8 +101,10 @@ class Look:
         rows = list(self.rows)
         if not 0 <= index < len(rows):
             raise ArgumentError(f"there is no sentence {index + 1}: the stack has {len(rows)}")
-        if not changes.keys() <= {"strength"}:
+        if not changes.keys() <= {"strength", "fits"}:
             changes = {"edit": None, **changes}
+        if "strength" in changes:
+            changes = {"fits": False, **changes}
         if changes.keys() & {"target", "neutral"}:
             changes = {"mapper": None, **changes}
         rows[index] = replace(rows[index], **changes)
@@ -129,6 +135,13 @@ class Look:
         )
         return replace(self, subject=subject, rows=rows)
 
+    def place_of(self, row: Row) -> int | None:
+        """Where a row of the same sentence is, of the same method if one is; None if nowhere."""
+        asked = (row.target, row.neutral)
+        places = [i for i, it in enumerate(self.rows) if (it.target, it.neutral) == asked]
+        places.sort(key=lambda i: self.rows[i].method != row.method)
+        return places[0] if places else None
+
     @property
     def title(self) -> str:
         """A few words for the history."""
@@ -155,8 +168,8 @@ class Session:
         self.stop = threading.Event()  # of the long work under way
         self.lock = threading.RLock()
         self.upload: Upload | None = None  # that was dropped and waits
-        self.fits = False  # the first sentence is still waiting for its strength
         self.drawn: tuple[Look, Image.Image] | None = None  # the last picture, and what of
+        self.trained: dict[tuple[str, str], SavedMapper] = {}  # by sentence
         self.heard: dict[int, tuple[str, str]] = {}  # what was last in the text boxes of a row
         self.changed = -ECHO  # when, by the monotonic clock
 
@@ -215,11 +228,37 @@ class Session:
         self.heard[index] = texts
         return not echo and texts != (row.target, row.neutral)
 
-    def amend(self, look: Look) -> None:
-        """The same look, with something found for it: no step of its own."""
+    def complete(self, found: Callable[[Look], Look]) -> None:
+        """Have what every look lacks ``found``: no step of its own.
+
+        A look for which ``found`` raises stays; for the one in front that is raised, at the end.
+        """
         with self.lock:
+            failure: StyleclipError | None = None
+            for i, moment in enumerate(self.moments):
+                try:
+                    self.moments[i] = Moment(found(moment.look), control=moment.control)
+                except StyleclipError as error:
+                    failure = error if i == self.at else failure
             self.version += 1
-            self.moments[self.at] = replace(self.moments[self.at], look=look)
+            if failure is not None:
+                raise failure
+
+    def remember(self, row: Row, mapper: SavedMapper) -> None:
+        """A mapper that was trained for the sentence of ``row``, for whenever it is asked again."""
+        self.trained.pop((row.target, row.neutral), None)
+        self.trained[row.target, row.neutral] = mapper
+        while len(self.trained) > MOST_TRAINED:
+            del self.trained[next(iter(self.trained))]
+
+    def recalled(self, look: Look) -> Look:
+        """With the mappers that were trained for its sentences, where it asks for mappers."""
+        rows = tuple(
+            replace(row, mapper=self.trained.get((row.target, row.neutral)))
+            if row.method == "mapper" and row.mapper is None else row
+            for row in look.rows
+        )  # fmt: skip
+        return replace(look, rows=rows)
 
     def settle(self) -> None:
         """The control was let go: what comes next is another step."""
@@ -251,6 +290,14 @@ def rows_of(recipe: Recipe) -> tuple[Row, ...]:
             "use the command line (styleclip show, styleclip apply)"
         )
     return tuple(_row_of(*each) for each in recipe.edits) or (Row(),)
+
+
+def kept_by(recipe: Recipe) -> tuple[str, ...]:
+    """The names that its directions leave alone."""
+    lists = [edit.config.get("preserve") for edit, _ in recipe.edits if edit.method == "direction"]
+    names = [name for each in lists if isinstance(each, list) for name in each]
+    said = [name for name in names if isinstance(name, str) and len(name) <= MOST_LETTERS]
+    return tuple(dict.fromkeys(said))[:MOST_KEPT]
 
 
 def _row_of(edit: Edit, strength: float) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,10 @@ import gradio as gr
 
 from styleclip.apps.web.jobs import StoppedError
 from styleclip.errors import StyleclipError
+
+# What is quoted, and too long to read: not the apostrophes of two words.
+QUOTED = re.compile(r"""(?<!\w)(?P<mark>['"])(?P<words>.{48,}?)(?P=mark)(?!\w)""", re.DOTALL)
+SHORT = 40  # letters that are left of it
 
 
 @contextmanager
@@ -28,7 +33,12 @@ def sentence(error: Exception) -> str:
     return html.escape(plain(error), quote=False)
 
 
+def brief(text: str) -> str:
+    """With long quotations cut: whoever typed them knows them."""
+    return QUOTED.sub(lambda it: f"{it['mark']}{it['words'][:SHORT]}…{it['mark']}", text)
+
+
 def plain(error: Exception) -> str:
     """Text, for where the page shows text."""
-    text = str(error)
+    text = brief(str(error))
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

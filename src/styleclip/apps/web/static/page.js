@@ -1,28 +1,13 @@
 // Keys for the whole page, and files dropped or pasted anywhere.
 () => {
-  const help = {
-    undo: "Go back one step (Ctrl+Z)",
-    redo: "Go forward again (Ctrl+Shift+Z)",
-    dice: "Draw another person",
-    run: "Search the best edit of this one picture; you can watch and stop it",
-    train: "Learn this sentence, so that any picture is edited at once; a minute or more",
-    remove: "Take this sentence out",
-    add: "Change one more thing at the same time",
-    "draw-grid": "Draw the last sentence at many strengths and thresholds",
-    "draw-map": "Show where the picture changed, and by which channels",
-    "save-png": "Save the picture; it carries its recipe, which tells seed, sentences and latent",
-    "save-gif": "Save the way from before to after as a moving picture",
-    "save-mp4": "Save the way from before to after as a film",
-    "save-latent": "Save the unedited latent as a NumPy file",
-    "copy-link": "Copy an address that brings all of this back",
-  };
-  const explain = (event) => {
+  // The help line of a button is beside it, or the one of its group.
+  const groups = { undo: "history", redo: "history", "save-png": "tools", "save-gif": "tools",
+    "save-mp4": "tools", "save-latent": "tools", "copy-link": "tools" };
+  document.addEventListener("focusin", (event) => {
     const button = event.target.closest?.("button[id]");
-    const words = button && help[button.id.replace(/-\d+$/, "")];
-    if (words) button.title = words;
-  };
-  document.addEventListener("pointerover", explain);
-  document.addEventListener("focusin", explain);
+    const help = button && `help-${groups[button.id] ?? button.id}`;
+    if (help && document.getElementById(help)) button.setAttribute("aria-describedby", help);
+  });
 
   const press = (id) => document.querySelector(id)?.click();
   document.addEventListener("keydown", (event) => {

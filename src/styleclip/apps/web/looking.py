@@ -1,0 +1,120 @@
+"""What is looked at and taken home: handlers of the history, the grid, the map, files and links."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from styleclip.apps.web.links import link_of
+from styleclip.apps.web.saving import Kind, save_file
+from styleclip.apps.web.session import Session
+from styleclip.apps.web.show import encode
+from styleclip.apps.web.telling import told
+from styleclip.errors import StyleclipError
+
+if TYPE_CHECKING:
+    from styleclip.apps.web.engine import Engine
+    from styleclip.apps.web.updates import Updates
+
+GRID = ((-3.0, 0.0, 2.0, 4.0, 6.0, 8.0), (0.0, 0.05, 0.1, 0.15))  # strengths, thresholds
+
+
+class Looking:
+    """Handlers: each takes a session and returns what its control shows."""
+
+    def __init__(self, engine: Engine, updates: Updates) -> None:
+        self.engine = engine
+        self.updates = updates
+
+    # history
+
+    def go_back(self, session: Session) -> list[Any]:
+        """Undo."""
+        session.undo()
+        return self.updates.whole(session)
+
+    def go_on(self, session: Session) -> list[Any]:
+        """Redo."""
+        session.redo()
+        return self.updates.whole(session)
+
+    def go_to(self, session: Session, event: gr.EventData) -> list[Any]:
+        """A picture of the strip."""
+        session.go(int(event.index))
+        return self.updates.whole(session)
+
+    # comparing
+
+    def draw(self, session: Session) -> dict[str, Any]:
+        """Pictures of the last sentence over strength and threshold."""
+        with told():
+            look = session.look
+            index = len(look.rows) - 1
+            if look.rows[index].method != "direction":
+                look = look.with_row(index, method="direction")
+            strengths, thresholds = GRID
+            items = []
+            for threshold in thresholds:
+                try:
+                    row_look = self.engine.found(look.with_row(index, threshold=threshold))
+                except StyleclipError:  # it leaves nothing: so do all higher ones
+                    break
+                looks = [row_look.with_row(index, strength=each) for each in strengths]
+                pictures = self.engine.pictures(row_look, [each.edits for each in looks])
+                items += [
+                    {"src": encode(picture, 192), "text": f"{strength:g} · {threshold:g}",
+                     "title": f"strength {strength:g}, threshold {threshold:g}"}
+                    for strength, picture in zip(strengths, pictures, strict=True)
+                ]  # fmt: skip
+            return {"items": items, "columns": len(strengths)}
+
+    def take(self, session: Session, event: gr.EventData) -> list[Any]:
+        """The values of a picture of the grid."""
+        with told(), session.lock:
+            strengths, thresholds = GRID
+            down, across = divmod(int(event.index), len(strengths))
+            index = len(session.look.rows) - 1
+            look = session.look.with_row(
+                index, method="direction", threshold=thresholds[down % len(thresholds)]
+            )
+            look = self.engine.found(look.with_row(index, strength=strengths[across]))
+            session.change(look)
+            return self.updates.whole(session)
+
+    def chart(self, session: Session) -> str:
+        """A map of the changes, and bars for the channels."""
+        with told():
+            picture, moved = self.engine.changes(self.engine.found(session.look))
+        if not moved:
+            return '<p class="sc-help">Nothing changed yet: drag a strength.</p>'
+        most = max(abs(each.deviations or 0.0) for each in moved) or 1.0
+        lines = "".join(
+            f'<tr><th scope="row">{each}</th>'
+            f'<td><i style="width:{100 * abs(each.deviations or 0) / most:.0f}%"></i></td>'
+            f"<td>{each.deviations or 0:+.2f}</td></tr>"
+            for each in moved
+        )
+        return (
+            f'<div class="sc-map"><img src="{encode(picture)}" alt="where the picture changed">'
+            f"<table><caption>channel (layer:number), deviations</caption>{lines}</table></div>"
+        )
+
+    # taking home
+
+    def saved(self, kind: Kind) -> Callable[[Session], dict[str, Any]]:
+        """The handler that saves a file of that kind."""
+
+        def save(session: Session) -> dict[str, Any]:
+            with told():
+                name, data = save_file(self.engine, session.look, kind)
+                return {"n": random.random(), "name": name, "data": data}
+
+        return save
+
+    def copied(self, session: Session) -> dict[str, Any]:
+        """The address of all this."""
+        with told():
+            return {"n": random.random(), "copy": link_of(session.look)}

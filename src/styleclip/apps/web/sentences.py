@@ -1,0 +1,185 @@
+"""What is asked for: handlers of sentences, methods, what is kept, and of every slider.
+
+A slider that moves is answered outside the queue, its newest position only; when it is let go, the
+history grows by one. A control is named as its element is: "strength-2", "truncation".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from styleclip.apps.web.controls import AUTOMATIC
+from styleclip.apps.web.session import Look, Session
+from styleclip.apps.web.telling import plain, sentence, told
+from styleclip.errors import StyleclipError
+
+if TYPE_CHECKING:
+    from styleclip.apps.web.engine import Engine
+    from styleclip.apps.web.updates import Updates
+
+STEEPEST = 20.0  # strength, either way, whoever sends it
+MOST_THRESHOLD = 0.99
+
+
+class Sentences:
+    """Handlers: each takes a session and returns what ``updates`` tells the controls."""
+
+    def __init__(self, engine: Engine, updates: Updates) -> None:
+        self.engine = engine
+        self.updates = updates
+
+    def ask(self, session: Session, index: int, target: str, neutral: str) -> list[Any]:
+        """A sentence that was typed: its edit, and the strength that shows it."""
+        with told(), session.lock:
+            target, neutral = target.strip(), neutral.strip()
+            if index >= len(session.look.rows) or not session.hears(index, target, neutral):
+                return self.updates.nothing()
+            look = session.look.with_row(index, target=target, neutral=neutral)
+            return self._asked(session, look, index)
+
+    def entered(self, session: Session, index: int, target: str, neutral: str) -> list[Any]:
+        """The same by Enter, which even an empty sentence is answered to."""
+        answer = self.ask(session, index, target, neutral)
+        if target.strip():
+            return answer
+        example = self.updates.controls.example
+        return self.updates.whole(
+            session, f"Type what the picture should show, such as {example!r}, and press Enter."
+        )
+
+    def _asked(self, session: Session, look: Look, index: int) -> list[Any]:
+        note = ""
+        if look.rows[index].asks:
+            look = session.recalled(look.with_row(index, fits=True))
+            look = self.engine.found(look)
+            if look.rows[index].strength == 0:
+                note = "The picture shows this already, as CLIP sees it; more strength exaggerates."
+            if look.rows[index].edit is None:
+                note = "Press Optimise: it takes some seconds."
+        session.change(look)
+        return self.updates.whole(session, " ".join([*self.engine.notes(look), note]).strip())
+
+    def chip(self, session: Session, event: gr.EventData) -> list[Any]:
+        """A suggestion: it becomes the last sentence."""
+        with told(), session.lock:
+            index = len(session.look.rows) - 1
+            chips = self.updates.controls.chips
+            target = chips[int(event.index) % len(chips)][1]
+            look = session.look.with_row(index, target=target, neutral="")
+            return self._asked(session, look, index)
+
+    def choose(self, session: Session, index: int, method: str) -> list[Any]:
+        """Another method for a sentence."""
+        with session.lock:
+            try:
+                look = session.look.with_row(index, method=method)
+                return self._asked(session, look, index)
+            except StyleclipError as error:  # the controls show what is true still
+                gr.Warning(sentence(error), title="")
+                return self.updates.whole(session)
+
+    def automatic(self, session: Session, index: int, on: bool) -> list[Any]:
+        """The threshold that is chosen by itself, or the same as a number."""
+        with told(), session.lock:
+            threshold = None if on else AUTOMATIC
+            session.change(self.engine.found(session.look.with_row(index, threshold=threshold)))
+            return self.updates.whole(session)
+
+    def another(self, session: Session) -> list[Any]:
+        """Room for one more."""
+        with told(), session.lock:
+            session.change(session.look.with_another_row())
+            return self.updates.whole(session, "Say what else should change.")
+
+    def remove(self, session: Session, index: int) -> list[Any]:
+        """One less."""
+        with told(), session.lock:
+            session.change(session.look.without_row(index))
+            return self.updates.whole(session)
+
+    def preserve(self, session: Session, names: list[str] | None) -> Any:
+        """What directions must leave alone."""
+        with session.lock:
+            if tuple(names or ()) == tuple(session.look.keep):
+                return gr.skip()  # the page set it itself
+            try:
+                look = self.engine.found(session.look.with_keep(names or ()))
+                notes = self.engine.notes(look)
+            except StyleclipError as error:  # the controls show what is true still
+                gr.Warning(sentence(error), title="")
+                return self.updates.whole(session)
+            session.change(look)
+            return self.updates.whole(session, " ".join(notes))
+
+    # sliders
+
+    def slide(self, session: Session, control: str, value: float | None) -> dict[str, Any]:
+        """A slider of a sentence, live."""
+        with session.lock:
+            note = self._moved(session, control, value)
+            return self.updates.stage(session, note)
+
+    def vary(self, session: Session, value: float | None) -> list[Any]:
+        """Another variety, live."""
+        with session.lock:
+            note = self._moved(session, "truncation", value)
+            if session.look.subject.source.seed is None:
+                note = "Variety is of people with a seed: a picture of your own is what it is."
+            stage = self.updates.stage(session, note, before=True)
+            return [stage, self.updates.portraits(session.look)]
+
+    def settle(self, session: Session, control: str, value: float | None) -> list[Any]:
+        """A slider was let go at ``value``: the history grows.
+
+        The last position may arrive after this, and then changes nothing.
+        """
+        with session.lock:
+            self._moved(session, control, value)
+            session.settle()
+            return self.updates.past(session)
+
+    def keyed(self, session: Session, event: gr.EventData) -> list[Any]:
+        """The same by keys, or by a number that was typed."""
+        return self.settle(session, str(event.control), float(event.value))
+
+    def _moved(self, session: Session, control: str, value: float | None) -> str:
+        """A slider stands somewhere; what is wrong with that: nothing, mostly."""
+        look, note = self._at(session.look, control, value), ""
+        if look is None:
+            return note
+        try:
+            look = self.engine.found(look)
+        except StyleclipError as error:  # a threshold that leaves nothing
+            note = plain(error)
+        session.change(look, control)
+        return note
+
+    def _at(self, look: Look, control: str, value: float | None) -> Look | None:
+        """The look with a slider at ``value``; None if it is there, or is there no more."""
+        if value is None:  # its number was deleted, for another one
+            return None
+        name, _, number = control.partition("-")
+        if name == "truncation":
+            source = look.subject.source
+            value = abs(_within(value, 2.0))
+            if source.seed is None or source.truncation == value:
+                return None
+            return look.with_subject(self.engine.person(source.seed, value))
+        index = int(number) - 1 if number.isdecimal() else -1
+        if name not in ("strength", "threshold") or not 0 <= index < len(look.rows):
+            return None  # removed a moment ago
+        row = look.rows[index]
+        if name == "strength":
+            value = _within(value, STEEPEST)
+            same = row.strength == value and not row.fits
+            return None if same else look.with_row(index, strength=value)
+        value = abs(_within(value, MOST_THRESHOLD))
+        return None if row.threshold == value else look.with_row(index, threshold=value)
+
+
+def _within(number: float, most: float) -> float:
+    """A slider's number, whoever sent it: finite, and not beyond ``most`` either way."""
+    return min(max(float(number), -most), most) if math.isfinite(number) else 0.0

@@ -1,0 +1,171 @@
+"""The controls in chromium: by keys, with help lines, contrast, on a telephone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.apps.web.visiting import Visitor, shown
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_line_is_drawn_with_keys_and_the_mouse(visit: Any) -> None:
+    visitor = visit()
+    wipe = visitor.page.locator(".sc-wipe")
+    wipe.focus()
+    for _ in range(5):
+        visitor.page.keyboard.press("ArrowRight")
+    assert wipe.get_attribute("aria-valuetext") == "line at 55 percent"
+    box = wipe.bounding_box()
+    visitor.page.mouse.click(box["x"] + 0.2 * box["width"], box["y"] + box["height"] / 2)
+    style = visitor.page.get_attribute(".sc-frame", "style")
+    assert style is not None and 17 < float(style.partition("--wipe:")[2].strip(" %;")) < 23
+
+
+def test_a_slider_goes_by_keys_and_its_focus_is_seen(visit: Any) -> None:
+    """One press is one step of the history, and so is a key that is held."""
+    visitor = visit()
+    page, slider = visitor.page, visitor.page.locator("#strength-1 input[type=range]")
+    opening = float(slider.input_value())
+    slider.focus()
+    visitor.after(lambda: page.keyboard.press("ArrowRight"))
+    assert float(slider.input_value()) == pytest.approx(opening + 0.1)
+    assert slider.evaluate("it => getComputedStyle(it).outlineStyle") == "solid"
+    steps(visitor, 2)
+    page.wait_for_function(f"location.search.includes('strength={opening + 0.1:.1f}')")
+    for _ in range(3):
+        visitor.after(lambda: page.keyboard.down("ArrowRight"))
+    assert float(slider.input_value()) == pytest.approx(opening + 0.4)
+    page.keyboard.up("ArrowRight")
+    steps(visitor, 3)
+    for strength in (opening + 0.1, opening):
+        visitor.after(lambda: page.keyboard.press("Control+z"))
+        assert float(slider.input_value()) == pytest.approx(strength)
+
+
+@pytest.mark.parametrize("key", ["Enter", "Tab"])
+def test_a_number_that_is_typed_is_a_step(visit: Any, key: str) -> None:
+    visitor = visit()
+    number = visitor.page.locator("#strength-1 input[type=number]")
+    number.fill("2.5")
+    visitor.page.keyboard.press(key)
+    steps(visitor, 2)
+    visitor.page.wait_for_function("location.search.includes('strength=2.5')")
+
+
+def steps(visitor: Visitor, count: int) -> None:
+    """Wait until the history has so many."""
+    visitor.page.wait_for_function(
+        "count => document.querySelectorAll('#history .sc-thumbs button').length == count",
+        arg=count,
+    )
+
+
+def test_arrows_go_from_method_to_method(visit: Any) -> None:
+    visitor = visit()
+    visitor.page.locator("#method-1 input[type=radio]").first.focus()
+    visitor.after(lambda: visitor.page.keyboard.press("ArrowRight"))
+    visitor.page.wait_for_function("location.search.includes('by=mapper')")
+    visitor.after(lambda: visitor.page.keyboard.press("ArrowLeft"))
+    visitor.page.wait_for_function("location.search.includes('by=direction')")
+
+
+CONTRAST = """() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const under = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const [r, g, b, a = 1] = rgb(getComputedStyle(e).backgroundColor);
+      if (a > 0.5) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const e of document.querySelectorAll("#head *, #studio *, #compare *")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    const seen = e.checkVisibility({opacityProperty: true, visibilityProperty: true});
+    if (!own || !seen || e.closest("button:disabled")) continue;
+    const [a, b] = [light(rgb(getComputedStyle(e).color)), light(under(e))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) poor.push([e.textContent.trim().slice(0, 40), ratio.toFixed(2)]);
+  }
+  return poor;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(visit: Any, scheme: str) -> None:
+    visitor = visit(color_scheme=scheme)
+    visitor.page.click("#more-1 button")
+    visitor.page.click("#compare button")
+    visitor.page.wait_for_timeout(400)
+    assert visitor.page.evaluate(CONTRAST) == []
+
+
+def test_a_telephone_has_the_picture_beside_the_slider(visit: Any) -> None:
+    visitor = visit(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = visitor.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#strength-1").scroll_into_view_if_needed()
+    page.evaluate("window.scrollBy(0, 300)")
+    page.wait_for_timeout(200)
+    frame, slider = (page.locator(each).bounding_box() for each in (".sc-frame", "#strength-1"))
+    assert frame["y"] >= 0 and frame["y"] + frame["height"] < 844  # it stays
+    assert slider["y"] > 0
+
+
+def test_every_control_has_a_help_line(visit: Any) -> None:
+    visitor = visit()
+    config = json.loads(visitor.page.evaluate("JSON.stringify(window.gradio_config.components)"))
+    asking = ("textbox", "slider", "number", "radio", "dropdown", "checkbox")
+    silent = [
+        each["props"].get("elem_id") for each in config
+        if each["type"] in asking and not each["props"].get("info")
+        and each["props"].get("visible") is not False and each["props"].get("elem_id") != "query"
+    ]  # fmt: skip
+    assert silent == []
+    visitor.after(lambda: visitor.page.click("#add"))  # now two can be removed, and undo goes
+    visitor.after(lambda: visitor.page.click("#method-1 label:has-text('Optimise')"))
+    for more in ("#more-1", "#compare", "#changed"):
+        visitor.page.click(f"{more} button")
+    visitor.page.wait_for_selector("#draw-map")
+    buttons = visitor.page.locator("button[id]:visible:not([disabled])").all()
+    assert len(buttons) == 13, [each.get_attribute("id") for each in buttons]
+    for button in buttons:
+        button.focus()
+        help_line = button.get_attribute("aria-describedby")
+        assert help_line, button.inner_text()
+        assert visitor.page.is_visible(f"#{help_line}") and visitor.text(f"#{help_line}")
+
+
+def test_the_automatic_threshold_is_shown_and_comes_back(visit: Any) -> None:
+    visitor = visit()
+    visitor.page.click("#more-1 button")
+    box = visitor.page.locator("#automatic-1 input")
+    slider = visitor.page.locator("#threshold-1 input[type=range]")
+    assert box.is_checked()
+    picture = shown(visitor)
+    slider.focus()
+    for _ in range(5):
+        visitor.after(lambda: visitor.page.keyboard.press("ArrowRight"))
+    visitor.page.wait_for_function("!document.querySelector('#automatic-1 input').checked")
+    visitor.page.wait_for_function("location.search.includes('threshold=')")
+    assert np.abs(shown(visitor) - picture).max() > 0
+    visitor.after(lambda: box.check())
+    visitor.page.wait_for_function("!location.search.includes('threshold=')")
+    assert np.abs(shown(visitor) - picture).max() == 0
+    visitor.after(lambda: box.uncheck())  # the same as a number
+    visitor.page.wait_for_function("location.search.includes('threshold=0.1')")
+
+
+def test_an_empty_sentence_is_told_what_to_do(visit: Any) -> None:
+    visitor = visit()
+    visitor.after(lambda: visitor.say(""), note="Type what the picture should show, such as")
+    visitor.after(lambda: visitor.say("a face with glasses"))
+    assert "Type what" not in visitor.text(".sc-note")

@@ -1,0 +1,218 @@
+"""What the handlers of the page do to a session, without a browser; a tiny engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import gradio as gr
+import pytest
+
+from styleclip.apps.web import engine as engines
+from styleclip.apps.web.controls import Controls
+from styleclip.apps.web.engine import Engine
+from styleclip.apps.web.longwork import LongWork
+from styleclip.apps.web.looking import Looking
+from styleclip.apps.web.people import People
+from styleclip.apps.web.sentences import Sentences
+from styleclip.apps.web.session import Session
+from styleclip.apps.web.updates import Updates
+from styleclip.apps.web.uploads import Upload
+from styleclip.editing.mapper_training import TrainingConfig
+from styleclip.studio import Studio
+
+GLASSES = "a face with glasses"
+
+
+class Handlers:
+    """Of one engine; controls are not there, only how many they are."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        controls = SimpleNamespace(whole=[None] * 20, opening="", chips=[("glasses", GLASSES)])
+        updates = Updates(engine, cast(Controls, controls))
+        self.people = People(engine, updates)
+        self.sentences = Sentences(engine, updates)
+        self.long = LongWork(engine, updates)
+        self.looking = Looking(engine, updates)
+
+    def visit(self, query: str = "?seed=3&to=a+face+with+red+hair&strength=2") -> Session:
+        """Somebody with the page open."""
+        session = Session()
+        self.people.first(session, query)
+        if self.engine.knows_text:
+            self.people.begin(session)
+        return session
+
+
+@pytest.fixture(scope="module")
+def page(engine: Engine) -> Handlers:
+    return Handlers(engine)
+
+
+@pytest.fixture
+def deaf(tiny_model: Path) -> Handlers:
+    """Words are not understood yet."""
+    return Handlers(Engine(Studio.load(tiny_model)))
+
+
+# The first sentence
+
+
+def test_the_first_sentence_gets_its_strength_whatever_was_changed_before(deaf: Handlers) -> None:
+    """CLIP takes seconds to load, and people do not wait for it."""
+    session, engine = deaf.visit("?seed=3&to=a+face+with+red+hair"), deaf.engine
+    session.change(session.look.with_keep(["hat"]))
+    engine.start()
+    deaf.people.begin(session)
+    (row,) = session.look.rows
+    assert session.look.keep == ("hat",) and row.edit is not None
+    assert row.strength == engine.fitted(session.look, 0) != 0
+    (row,) = session.undo().rows  # nor is it lost behind
+    assert row.strength == engine.fitted(session.look, 0) != 0 and row.edit is not None
+
+
+def test_a_strength_that_somebody_chose_before_stays(deaf: Handlers) -> None:
+    session = deaf.visit("?seed=3&to=a+face+with+red+hair")
+    session.change(session.look.with_row(0, strength=2.5))
+    deaf.engine.start()
+    deaf.people.begin(session)
+    assert session.look.rows[0].strength == 2.5 and session.look.rows[0].edit is not None
+
+
+# Sliders
+
+
+def test_a_slider_that_is_let_go_is_one_step_whatever_arrives_first(page: Handlers) -> None:
+    session = page.visit()
+    for value in (2.1, 2.2):
+        page.sentences.slide(session, "strength-1", value)
+    page.sentences.settle(session, "strength-1", 2.3)
+    page.sentences.slide(session, "strength-1", 2.3)  # it was under way
+    assert [each.look.rows[0].strength for each in session.moments] == [2.0, 2.3]
+    page.sentences.keyed(session, event(control="strength-1", value=2.4))
+    assert [each.look.rows[0].strength for each in session.moments] == [2.0, 2.3, 2.4]
+
+
+@pytest.mark.parametrize(
+    ("control", "value"),
+    [("strength-1", 2.0), ("strength-2", 1.0), ("strength-x", 1.0), ("strength", 1.0),
+     ("seed", 1.0), ("", 1.0), ("truncation", 0.7)],
+)  # fmt: skip
+def test_what_moves_nothing_is_no_step(page: Handlers, control: str, value: float) -> None:
+    session = page.visit()
+    page.sentences.keyed(session, event(control=control, value=value))
+    page.sentences.slide(session, control, None)
+    assert len(session.moments) == 1
+
+
+def test_sliders_stay_within_bounds_whoever_sends_them(page: Handlers) -> None:
+    session = page.visit()
+    page.sentences.slide(session, "strength-1", 1e9)
+    page.sentences.slide(session, "threshold-1", float("nan"))
+    (row,) = session.look.rows
+    assert (row.strength, row.threshold) == (20.0, 0.0)
+
+
+def event(**values: object) -> gr.EventData:
+    return gr.EventData(None, values)
+
+
+# Long work, and what people do meanwhile
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that is soon over."""
+    config = TrainingConfig(steps=4, batch=2, check_every=1, held_out=2)
+    monkeypatch.setattr(TrainingConfig, "of", classmethod(lambda *_: config))
+    monkeypatch.setattr(engines, "TRAINING_LATENTS", 8)
+
+
+OPTIMISE = "?seed=3&to=a+face+with+red+hair&by=optimisation"
+
+
+def last(answers: Iterator[list[Any]], meanwhile: Callable[[], object] = lambda: None) -> str:
+    """Work to its end, with something done in between; what is said then."""
+    next(answers)
+    meanwhile()
+    note = ""
+    for answer in answers:
+        note = answer[0].get("note", note)
+    return str(note)
+
+
+def test_what_was_optimised_is_used_where_its_picture_is(page: Handlers) -> None:
+    session = page.visit(OPTIMISE)
+
+    def meanwhile() -> None:  # all that leaves picture and sentence as they are
+        page.sentences.another(session)
+        page.sentences.ask(session, 1, GLASSES, "")
+
+    assert last(page.long.optimise(session, 0), meanwhile).startswith("Optimised.")
+    first, second = session.look.rows
+    assert first.edit is not None and first.edit.method == "optimization" and first.strength == 1
+    assert second.target == GLASSES and second.edit is not None
+
+
+@pytest.mark.parametrize("change", ["person", "sentence", "method"])
+def test_what_was_optimised_for_something_else_is_not(page: Handlers, change: str) -> None:
+    session = page.visit(OPTIMISE)
+    act = {
+        "person": lambda: page.people.someone(session, 4, 0.7),
+        "sentence": lambda: page.sentences.ask(session, 0, GLASSES, ""),
+        "method": lambda: page.sentences.choose(session, 0, "direction"),
+    }[change]
+    note = last(page.long.optimise(session, 0), act)
+    assert note == (
+        "Optimising 'a face with red hair' is done, but something else is shown by now, so it "
+        "was not applied."
+    )
+    (row,), source = session.look.rows, session.look.subject.source
+    assert row.edit is None or row.edit.method == "direction"
+    assert source.seed == (4 if change == "person" else 3)
+
+
+def test_a_preview_is_not_laid_over_anything_newer(page: Handlers) -> None:
+    """Half of the stage would show one person, the other half another."""
+    session = page.visit(OPTIMISE)
+    answers = page.long.optimise(session, 0)
+    assert "after" in next(answers)[0]
+    page.people.someone(session, 4, 0.7)
+    left = [answer[0] for answer in answers]
+    assert left and all("after" not in each for each in left[:-1]) and "before" in left[-1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_trained_mapper_is_used_whoever_is_shown(page: Handlers) -> None:
+    session = page.visit()
+    note = last(page.long.train(session, 0), lambda: page.people.someone(session, 4, 0.7))
+    assert note.startswith("Trained")
+    (row,) = session.look.rows
+    assert row.method == "mapper" and row.mapper is not None and row.edit is not None
+    assert session.look.subject.source.seed == 4
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_trained_mapper_waits_for_its_sentence(page: Handlers) -> None:
+    session = page.visit()
+    note = last(page.long.train(session, 0), lambda: page.sentences.ask(session, 0, GLASSES, ""))
+    assert "type it again and choose Mapper" in note
+    assert session.look.rows[0].method == "direction" and session.look.rows[0].target == GLASSES
+    page.sentences.ask(session, 0, "a face with red hair", "")
+    page.sentences.choose(session, 0, "mapper")
+    assert session.look.rows[0].mapper is not None and session.look.rows[0].strength == 1
+
+
+def test_work_of_a_sentence_that_went_while_it_waited(page: Handlers) -> None:
+    session = page.visit()
+    with pytest.raises(gr.Error, match="was removed while"):
+        list(page.long.optimise(session, 1))
+
+
+def test_a_file_that_found_no_place_in_the_queue_is_forgotten(page: Handlers) -> None:
+    session = page.visit()
+    session.upload = Upload("me.png", b"x")
+    assert page.long.refused(session) == {"n": session.version} and session.upload is None
