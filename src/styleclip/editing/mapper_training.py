@@ -68,7 +68,7 @@ class TrainingConfig:
     goal: float = 3.5
     keep_weight: float = 0.06
     latent_weight: float = 0.02  # of |u off d|^2; of other networks: of the mean square of the step
-    length_weight: float = 0.005  # of (u.d)^2, a text mapper's: too far spoils faces
+    length_weight: float = 0.002  # of (u.d)^2, a text mapper's: too far spoils faces
     identity_weight: float = 0.0
     average: float | None = 0.99  # of the weights that are returned; None: the last ones
     clip_input: Literal["correct", "paper"] = "correct"
