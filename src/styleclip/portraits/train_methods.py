@@ -2,7 +2,7 @@
 
   latent_map.safetensors    e -> w: one minute
   mapper.safetensors        one mapper for the prompts of prompts/training.txt: ten minutes
-  directions.safetensors    what every style channel does, exactly: twenty minutes
+  directions.safetensors    what every style channel does, exactly: ten minutes
 The last two go on where they were stopped. Durations on one core.
 """
 
