@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.editing import relevance as measuring
+from styleclip.editing import scan as scanning
 from styleclip.editing import slopes as sloping
 from styleclip.editing.directions import DirectionConfig, channel_step
 from styleclip.editing.latent_map import LatentMap, LatentMapConfig
@@ -180,6 +181,27 @@ def test_a_measurement_by_gradient_that_was_stopped_ends_in_the_same_numbers(
         assert torch.equal(resumed.matrix, whole.matrix)
         assert torch.equal(resumed.effect, whole.effect)
         assert torch.equal(resumed.images, whole.images)
+
+
+@pytest.mark.parametrize("method", ["exact", "gradient"])
+def test_a_scan_goes_on_where_principal_directions_have_other_signs(
+    generator: StyleGAN2, method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as on another device: their signs are an accident of how they are computed
+    config = replace(CONFIG, method=method, images=12, cosine=0.95)
+    states: list[Scan] = []
+    whole = measure_relevance(
+        generator, Projection(), config, on_scan=lambda scan: states.append(copy.deepcopy(scan))
+    )
+
+    def turned(embeddings: Tensor, components: int) -> Tensor:
+        found = principal_directions(embeddings, components)
+        return found * (-1.0) ** torch.arange(len(found)).to(found)[:, None]
+
+    monkeypatch.setattr(scanning, "principal_directions", turned)
+    for state in (states[0], states[len(states) // 2]):
+        found = measure_relevance(generator, Projection(), config, scan=copy.deepcopy(state))
+        assert torch.equal(found.matrix, whole.matrix)
 
 
 def test_channels_whose_direction_is_known_take_no_more_images(generator: StyleGAN2) -> None:

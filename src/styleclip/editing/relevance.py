@@ -282,12 +282,13 @@ def _by_gradient(
 ) -> Relevance:
     """A backward pass for every picture and principal direction of the embeddings."""
     resolution = _resolution(generator, embedder, config)
-    basis = embedding_basis(generator, embedder, styles, config, resolution)
-    scan = scan or Scan.begin(len(mean), len(basis))
+    if scan is None:
+        basis = embedding_basis(generator, embedder, styles, config, resolution).cpu()
+        scan = replace(Scan.begin(len(mean), len(basis)), basis=basis)
     for first in range(int(scan.images.max()), len(styles), config.group):
         part = styles[first : first + config.group]
         slopes = [
-            embedding_slopes(generator, embedder, some, basis, resolution).cpu()
+            embedding_slopes(generator, embedder, some, scan.basis, resolution).cpu()
             for some in part.split(config.batch)
         ]
         jacobian = torch.cat(slopes, dim=1)  # [K,N,S]
@@ -301,7 +302,7 @@ def _by_gradient(
     columns = _measurable(generator, resolution, config)
     mean_length = (scan.length / len(styles)).to(std)
     return Relevance(
-        F.normalize(scan.change @ basis.cpu().double(), dim=1).float() * columns[:, None],
+        F.normalize(scan.change @ scan.basis.double(), dim=1).float() * columns[:, None],
         mean, std, 2 * config.sigma * std * mean_length * columns, scan.images * columns,
         asdict(config),
     )  # fmt: skip
