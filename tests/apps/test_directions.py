@@ -171,7 +171,7 @@ def test_a_memory_bounds_the_batch_and_changes_nothing(run: Run, bank: Path) -> 
     studio = Studio.load(run.model, torch.device("cpu"))
     each = bytes_per_picture(studio.generator, studio.embedder, RelevanceConfig())
     found = run(*measure, "--memory", f"{5 * each / 1000}kB").json()
-    assert found["batch"] == 5
+    assert found["batch"] == 4  # slopes take the rest
     matrix, usual = load_bank("b.safetensors").matrix, load_bank(bank).matrix
     torch.testing.assert_close(matrix, usual, rtol=0, atol=1e-3)  # of half precision
     assert run(*measure, "--memory", "2GB", "--force").json()["batch"] > 64

@@ -372,8 +372,30 @@ def test_a_small_memory_makes_the_same_bank(
         torch.testing.assert_close(small, large, rtol=1e-5, atol=1e-6)
     if method != "samples":  # in double precision all that a file keeps is the same
         assert torch.equal(*(bank.matrix.half() for bank in banks))
-    with pytest.raises(ArgumentError, match="one picture needs about"):
+    with pytest.raises(ArgumentError, match="one picture at a time needs about"):
         batch_within(each - 1, generator, Projection(), config)
+
+
+def test_a_memory_has_room_for_the_slopes_too(generator: StyleGAN2) -> None:
+    config = replace(CONFIG, cosine=0.95)
+    moved, sloped = (
+        bytes_per_picture(generator, Projection(), each)
+        for each in (config, replace(config, method="gradient"))
+    )
+    assert sloped > moved
+    alone = replace(config, guided=False)
+    assert batch_within(moved, generator, Projection(), alone) == 1
+    for memory in (moved, sloped):
+        with pytest.raises(ArgumentError, match="one picture at a time needs about"):
+            batch_within(memory, generator, Projection(), config)
+    # and what is kept of all pictures is no room for others
+    few, many = (
+        batch_within(100 * moved, generator, Projection(), replace(config, images=images))
+        for images in (6, 600)
+    )
+    assert many < few < 100
+    kept = 600 * generator.layout.size * config.components * 2  # the slopes, half precision
+    assert many * moved + kept <= 100 * moved
 
 
 @pytest.mark.parametrize("method", ["exact", "gradient"])

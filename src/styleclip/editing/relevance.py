@@ -70,6 +70,12 @@ class RelevanceConfig:
         if self.cosine is not None and not 0 < self.cosine < 1:
             raise ArgumentError(f"cosine must lie between 0 and 1, got {self.cosine}")
 
+    @property
+    def needs_slopes(self) -> bool:
+        """Whether the slopes of all pictures are taken before the first channel is moved."""
+        early = self.method == "exact" and self.cosine is not None and self.images > self.group
+        return early and self.guided
+
 
 @dataclass(frozen=True)
 class PromptRelevanceConfig:
@@ -195,15 +201,25 @@ def batch_within(
 ) -> int:
     """How many pictures at once fit into ``memory`` bytes, about, beside the networks themselves.
 
-    A picture costs ``bytes_per_picture``. Raises ``ArgumentError`` where not even one fits.
+    A picture costs ``bytes_per_picture``; slopes cost a picture of the gradient, and are kept.
+    Raises ``ArgumentError`` where not even one picture fits.
     """
-    each = bytes_per_picture(generator, embedder, config)
-    if memory < each:
+    each = least = bytes_per_picture(generator, embedder, config)
+    kept = 0
+    if config.needs_slopes:
+        sloped = bytes_per_picture(generator, embedder, replace(config, method="gradient"))
+        least = max(each, sloped)
+        # in half precision, and their sums by group in double: both are there twice for a moment
+        numbers = generator.layout.size * min(config.components, config.images - 1)
+        groups = math.ceil(config.images / config.group) + 1
+        kept = 2 * numbers * (2 * config.images + 8 * groups)
+    if memory < kept + least:
         raise ArgumentError(
-            f"one picture needs about {each / 1e6:.0f} MB here, and the memory is to be "
-            f"{memory / 1e6:.0f} MB: give more, or leave --full out"
+            f"one picture at a time needs about {(kept + least) / 1e6:.0f} MB here, and the memory "
+            f"is to be {memory / 1e6:.0f} MB: give more"
+            + (", or leave --full out" if config.resolution == "full" else "")
         )
-    return memory // each
+    return (memory - kept) // each
 
 
 def bytes_per_picture(generator: Generator, embedder: Embedder, config: RelevanceConfig) -> int:

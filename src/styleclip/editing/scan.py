@@ -156,7 +156,7 @@ def scan_channels(
         seen = embedder.embed_images(generator.synthesis(styles[:1], resolution=resolution))
         scan = Scan.begin(len(mean), seen.shape[1])
     guide = None
-    if config.cosine is not None and config.guided and len(styles) > config.group:
+    if config.needs_slopes:
         guide = _guide(
             generator, embedder, styles, config, resolution, scan, slopes_at_once, on_scan
         )  # fmt: skip
