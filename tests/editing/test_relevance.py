@@ -538,15 +538,17 @@ def test_principal_directions_are_unit_and_strongest_first() -> None:
     assert principal_directions(points[:3], 9).shape == (2, 4)
 
 
-def test_progress_ends_at_its_end(generator: StyleGAN2) -> None:
+def test_progress_is_told_of_slopes_too_and_ends_at_its_end(generator: StyleGAN2) -> None:
     seen: list[tuple[int, int]] = []
     measure_relevance(
-        generator, Projection(), replace(CONFIG, cosine=0.9),
+        generator, Projection(), replace(CONFIG, cosine=0.9, batch=1),
         on_step=lambda step, steps, _: seen.append((step, steps)),
     )  # fmt: skip
     conv = int(generator.layout.conv_columns().sum())
+    assert seen[:6] == [(done, 6) for done in range(1, 7)]
     assert seen[-1] == (conv * 6, conv * 6)
-    assert [step for step, _ in seen] == sorted(step for step, _ in seen)
+    assert {steps for _, steps in seen[6:]} == {conv * 6}
+    assert [step for step, _ in seen[6:]] == sorted(step for step, _ in seen[6:])
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,8 @@ def scan_channels(
 
     Whether a channel goes on is asked where a group begins, of what is known until there; a channel
     has the whole group behind it or nothing, so the counts alone say where a stopped scan was.
-    Returns the mean of u [S,E] and the state.
+    ``on_step`` counts the pictures whose slopes are known, then channels times pictures. Returns
+    the mean of u [S,E] and the state.
     """
     if scan is None:
         seen = embedder.embed_images(generator.synthesis(styles[:1], resolution=resolution))
@@ -158,7 +159,7 @@ def scan_channels(
     guide = None
     if config.needs_slopes:
         guide = _guide(
-            generator, embedder, styles, config, resolution, scan, slopes_at_once, on_scan
+            generator, embedder, styles, config, resolution, scan, slopes_at_once, on_step, on_scan
         )  # fmt: skip
     groups = torch.arange(len(styles)).split(config.group)
     whole = sum(layer.channels for layer in layers) * len(styles)
@@ -211,6 +212,7 @@ def _guide(
     resolution: int,
     scan: Scan,
     at_once: int,
+    on_step: OnStep | None,
     on_scan: OnScan | None,
 ) -> Guide:
     """The slopes of all pictures; ``scan`` keeps those that it has."""
@@ -224,6 +226,8 @@ def _guide(
         scan.slopes = torch.cat([scan.slopes, turned]) if len(scan.slopes) else turned
         if on_scan is not None:
             on_scan(scan)
+        if on_step is not None:
+            on_step(len(scan.slopes), len(styles), {"pictures with slopes": len(scan.slopes)})
     return Guide.of(scan.basis, scan.slopes, config.group)
 
 
