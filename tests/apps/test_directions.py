@@ -156,15 +156,14 @@ def test_what_is_asked_to_stop_saves_all_that_it_has(
     looks.clear()
     assert run("directions", "measure", "whole.safetensors", *few, "--force").code == 0
     whole = sum(looks)
-    # nothing twice but, for slopes, the look at where the embeddings of all pictures spread
-    assert rest == whole - before + (0 if method == "samples" else 4)
+    assert rest == whole - before  # nothing twice
     assert Path("again.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
 
 
 def test_a_memory_bounds_the_batch_and_changes_nothing(run: Run, bank: Path) -> None:
     measure = ("directions", "measure", "b.safetensors", *FEW[:2], "--json")
     assert run(*measure, "--memory", "1kB").code == 2
-    assert "one picture needs about" in run.err
+    assert "one picture at a time needs about" in run.err
     assert run(*measure, "--memory", "much").code == 2
     assert "--memory takes a size such as 2GB or 500MB, got 'much'" in run.err
     assert run(*measure, "--memory", "2GB", "--batch", "3").code == 2
@@ -172,7 +171,7 @@ def test_a_memory_bounds_the_batch_and_changes_nothing(run: Run, bank: Path) -> 
     studio = Studio.load(run.model, torch.device("cpu"))
     each = bytes_per_picture(studio.generator, studio.embedder, RelevanceConfig())
     found = run(*measure, "--memory", f"{5 * each / 1000}kB").json()
-    assert found["batch"] == 5
+    assert found["batch"] == 4  # slopes take the rest
     matrix, usual = load_bank("b.safetensors").matrix, load_bank(bank).matrix
     torch.testing.assert_close(matrix, usual, rtol=0, atol=1e-3)  # of half precision
     assert run(*measure, "--memory", "2GB", "--force").json()["batch"] > 64

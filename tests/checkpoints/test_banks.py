@@ -40,6 +40,7 @@ def test_a_scan_comes_back_bit_by_bit(tmp_path: Path) -> None:
         torch.arange(9),
     )
     scan.along, scan.slopes = torch.arange(9.0).double(), torch.randn(3, 9, 2).half()
+    scan.basis = torch.randn(2, 5, generator=random)
     path = tmp_path / "scan.safetensors"
     assert load_scan(path, {"a": 1}) is None
     save_scan(path, scan, {"a": 1})

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.editing import relevance as measuring
+from styleclip.editing import scan as scanning
 from styleclip.editing import slopes as sloping
 from styleclip.editing.directions import DirectionConfig, channel_step
 from styleclip.editing.latent_map import LatentMap, LatentMapConfig
@@ -180,6 +181,27 @@ def test_a_measurement_by_gradient_that_was_stopped_ends_in_the_same_numbers(
         assert torch.equal(resumed.matrix, whole.matrix)
         assert torch.equal(resumed.effect, whole.effect)
         assert torch.equal(resumed.images, whole.images)
+
+
+@pytest.mark.parametrize("method", ["exact", "gradient"])
+def test_a_scan_goes_on_where_principal_directions_have_other_signs(
+    generator: StyleGAN2, method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as on another device: their signs are an accident of how they are computed
+    config = replace(CONFIG, method=method, images=12, cosine=0.95)
+    states: list[Scan] = []
+    whole = measure_relevance(
+        generator, Projection(), config, on_scan=lambda scan: states.append(copy.deepcopy(scan))
+    )
+
+    def turned(embeddings: Tensor, components: int) -> Tensor:
+        found = principal_directions(embeddings, components)
+        return found * (-1.0) ** torch.arange(len(found)).to(found)[:, None]
+
+    monkeypatch.setattr(scanning, "principal_directions", turned)
+    for state in (states[0], states[len(states) // 2]):
+        found = measure_relevance(generator, Projection(), config, scan=copy.deepcopy(state))
+        assert torch.equal(found.matrix, whole.matrix)
 
 
 def test_channels_whose_direction_is_known_take_no_more_images(generator: StyleGAN2) -> None:
@@ -350,8 +372,30 @@ def test_a_small_memory_makes_the_same_bank(
         torch.testing.assert_close(small, large, rtol=1e-5, atol=1e-6)
     if method != "samples":  # in double precision all that a file keeps is the same
         assert torch.equal(*(bank.matrix.half() for bank in banks))
-    with pytest.raises(ArgumentError, match="one picture needs about"):
+    with pytest.raises(ArgumentError, match="one picture at a time needs about"):
         batch_within(each - 1, generator, Projection(), config)
+
+
+def test_a_memory_has_room_for_the_slopes_too(generator: StyleGAN2) -> None:
+    config = replace(CONFIG, cosine=0.95)
+    moved, sloped = (
+        bytes_per_picture(generator, Projection(), each)
+        for each in (config, replace(config, method="gradient"))
+    )
+    assert sloped > moved
+    alone = replace(config, guided=False)
+    assert batch_within(moved, generator, Projection(), alone) == 1
+    for memory in (moved, sloped):
+        with pytest.raises(ArgumentError, match="one picture at a time needs about"):
+            batch_within(memory, generator, Projection(), config)
+    # and what is kept of all pictures is no room for others
+    few, many = (
+        batch_within(100 * moved, generator, Projection(), replace(config, images=images))
+        for images in (6, 600)
+    )
+    assert many < few < 100
+    kept = 600 * generator.layout.size * config.components * 2  # the slopes, half precision
+    assert many * moved + kept <= 100 * moved
 
 
 @pytest.mark.parametrize("method", ["exact", "gradient"])
@@ -494,15 +538,17 @@ def test_principal_directions_are_unit_and_strongest_first() -> None:
     assert principal_directions(points[:3], 9).shape == (2, 4)
 
 
-def test_progress_ends_at_its_end(generator: StyleGAN2) -> None:
+def test_progress_is_told_of_slopes_too_and_ends_at_its_end(generator: StyleGAN2) -> None:
     seen: list[tuple[int, int]] = []
     measure_relevance(
-        generator, Projection(), replace(CONFIG, cosine=0.9),
+        generator, Projection(), replace(CONFIG, cosine=0.9, batch=1),
         on_step=lambda step, steps, _: seen.append((step, steps)),
     )  # fmt: skip
     conv = int(generator.layout.conv_columns().sum())
+    assert seen[:6] == [(done, 6) for done in range(1, 7)]
     assert seen[-1] == (conv * 6, conv * 6)
-    assert [step for step, _ in seen] == sorted(step for step, _ in seen)
+    assert {steps for _, steps in seen[6:]} == {conv * 6}
+    assert [step for step, _ in seen[6:]] == sorted(step for step, _ in seen[6:])
 
 
 @pytest.mark.parametrize(

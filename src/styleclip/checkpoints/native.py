@@ -25,7 +25,14 @@ FORMAT = "styleclip/1"
 AXES: dict[str, dict[str, str]] = {
     "latent-map": {"matrix": "ED", "mean": "E", "covariance": "EE"},
     "directions": {"matrix": "SE", "mean": "S", "std": "S", "effect": "S", "images": "S"},
-    "scan": {"change": "SE", "length": "S", "images": "S", "along": "S", "slopes": "NSK"},
+    "scan": {
+        "change": "SE",
+        "length": "S",
+        "images": "S",
+        "along": "S",
+        "slopes": "NSK",
+        "basis": "BV",
+    },
 }
 
 

@@ -70,6 +70,12 @@ class RelevanceConfig:
         if self.cosine is not None and not 0 < self.cosine < 1:
             raise ArgumentError(f"cosine must lie between 0 and 1, got {self.cosine}")
 
+    @property
+    def needs_slopes(self) -> bool:
+        """Whether the slopes of all pictures are taken before the first channel is moved."""
+        early = self.method == "exact" and self.cosine is not None and self.images > self.group
+        return early and self.guided
+
 
 @dataclass(frozen=True)
 class PromptRelevanceConfig:
@@ -195,15 +201,25 @@ def batch_within(
 ) -> int:
     """How many pictures at once fit into ``memory`` bytes, about, beside the networks themselves.
 
-    A picture costs ``bytes_per_picture``. Raises ``ArgumentError`` where not even one fits.
+    A picture costs ``bytes_per_picture``; slopes cost a picture of the gradient, and are kept.
+    Raises ``ArgumentError`` where not even one picture fits.
     """
-    each = bytes_per_picture(generator, embedder, config)
-    if memory < each:
+    each = least = bytes_per_picture(generator, embedder, config)
+    kept = 0
+    if config.needs_slopes:
+        sloped = bytes_per_picture(generator, embedder, replace(config, method="gradient"))
+        least = max(each, sloped)
+        # in half precision, and their sums by group in double: both are there twice for a moment
+        numbers = generator.layout.size * min(config.components, config.images - 1)
+        groups = math.ceil(config.images / config.group) + 1
+        kept = 2 * numbers * (2 * config.images + 8 * groups)
+    if memory < kept + least:
         raise ArgumentError(
-            f"one picture needs about {each / 1e6:.0f} MB here, and the memory is to be "
-            f"{memory / 1e6:.0f} MB: give more, or leave --full out"
+            f"one picture at a time needs about {(kept + least) / 1e6:.0f} MB here, and the memory "
+            f"is to be {memory / 1e6:.0f} MB: give more"
+            + (", or leave --full out" if config.resolution == "full" else "")
         )
-    return memory // each
+    return (memory - kept) // each
 
 
 def bytes_per_picture(generator: Generator, embedder: Embedder, config: RelevanceConfig) -> int:
@@ -282,12 +298,13 @@ def _by_gradient(
 ) -> Relevance:
     """A backward pass for every picture and principal direction of the embeddings."""
     resolution = _resolution(generator, embedder, config)
-    basis = embedding_basis(generator, embedder, styles, config, resolution)
-    scan = scan or Scan.begin(len(mean), len(basis))
+    if scan is None:
+        basis = embedding_basis(generator, embedder, styles, config, resolution).cpu()
+        scan = replace(Scan.begin(len(mean), len(basis)), basis=basis)
     for first in range(int(scan.images.max()), len(styles), config.group):
         part = styles[first : first + config.group]
         slopes = [
-            embedding_slopes(generator, embedder, some, basis, resolution).cpu()
+            embedding_slopes(generator, embedder, some, scan.basis, resolution).cpu()
             for some in part.split(config.batch)
         ]
         jacobian = torch.cat(slopes, dim=1)  # [K,N,S]
@@ -301,7 +318,7 @@ def _by_gradient(
     columns = _measurable(generator, resolution, config)
     mean_length = (scan.length / len(styles)).to(std)
     return Relevance(
-        F.normalize(scan.change @ basis.cpu().double(), dim=1).float() * columns[:, None],
+        F.normalize(scan.change @ scan.basis.double(), dim=1).float() * columns[:, None],
         mean, std, 2 * config.sigma * std * mean_length * columns, scan.images * columns,
         asdict(config),
     )  # fmt: skip

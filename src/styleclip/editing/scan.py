@@ -40,8 +40,9 @@ class Scan:
     ``change`` [S,E]: sum of u_ic (by gradient [S,K], in the principal directions); ``length`` [S]:
     sum of |e(+) - e(-)| (of slopes); ``images`` [S]: their number, which says what is done;
     ``along`` [S]: sum of <u_ic, g_ic>; ``slopes`` [n,S,K]: the g_ic of the pictures that were
-    looked at, in the principal directions. By samples ``change`` [n,E] are the embeddings of those
-    that were seen, and the rest says nothing.
+    looked at, in the principal directions ``basis`` [K,E]. Those are kept too: on another device
+    they come out with other signs. By samples ``change`` [n,E] are the embeddings of those that
+    were seen, and the rest says nothing.
     """
 
     change: Tensor
@@ -49,12 +50,14 @@ class Scan:
     images: Tensor
     along: Tensor
     slopes: Tensor
+    basis: Tensor
 
     @classmethod
     def of(cls, change: Tensor, length: Tensor, images: Tensor) -> Self:
         """Without slopes."""
         nothing = torch.zeros(0, len(change), 0, dtype=torch.float16)
-        return cls(change, length, images, torch.zeros(len(change)).double(), nothing)
+        along = torch.zeros(len(change)).double()
+        return cls(change, length, images, along, nothing, torch.zeros(0, 0))
 
     @classmethod
     def begin(cls, channels: int, width: int) -> Self:
@@ -79,7 +82,7 @@ class Guide:
     def of(cls, basis: Tensor, slopes: Tensor, group: int) -> Self:
         sums = [part.double().sum(dim=0) for part in slopes.split(group)]
         first = torch.zeros_like(sums[0])
-        return cls(basis.cpu().double(), slopes, torch.stack([first, *sums]).cumsum(dim=0), group)
+        return cls(basis.double(), slopes, torch.stack([first, *sums]).cumsum(dim=0), group)
 
     def means(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The mean slope [S,K] of each channel's first ``images`` [S] pictures, and of all."""
@@ -147,15 +150,16 @@ def scan_channels(
 
     Whether a channel goes on is asked where a group begins, of what is known until there; a channel
     has the whole group behind it or nothing, so the counts alone say where a stopped scan was.
-    Returns the mean of u [S,E] and the state.
+    ``on_step`` counts the pictures whose slopes are known, then channels times pictures. Returns
+    the mean of u [S,E] and the state.
     """
     if scan is None:
         seen = embedder.embed_images(generator.synthesis(styles[:1], resolution=resolution))
         scan = Scan.begin(len(mean), seen.shape[1])
     guide = None
-    if config.cosine is not None and config.guided and len(styles) > config.group:
+    if config.needs_slopes:
         guide = _guide(
-            generator, embedder, styles, config, resolution, scan, slopes_at_once, on_scan
+            generator, embedder, styles, config, resolution, scan, slopes_at_once, on_step, on_scan
         )  # fmt: skip
     groups = torch.arange(len(styles)).split(config.group)
     whole = sum(layer.channels for layer in layers) * len(styles)
@@ -208,19 +212,23 @@ def _guide(
     resolution: int,
     scan: Scan,
     at_once: int,
+    on_step: OnStep | None,
     on_scan: OnScan | None,
 ) -> Guide:
     """The slopes of all pictures; ``scan`` keeps those that it has."""
-    basis = embedding_basis(generator, embedder, styles, config, resolution)
+    if not len(scan.slopes):
+        scan.basis = embedding_basis(generator, embedder, styles, config, resolution).cpu()
     for first in range(len(scan.slopes), len(styles), at_once):
         part = styles[first : first + at_once]
         with torch.enable_grad():
-            slopes = embedding_slopes(generator, embedder, part, basis, resolution).cpu()
+            slopes = embedding_slopes(generator, embedder, part, scan.basis, resolution).cpu()
         turned = F.normalize(slopes, dim=0).permute(1, 2, 0).half()  # [n,S,K]
         scan.slopes = torch.cat([scan.slopes, turned]) if len(scan.slopes) else turned
         if on_scan is not None:
             on_scan(scan)
-    return Guide.of(basis, scan.slopes, config.group)
+        if on_step is not None:
+            on_step(len(scan.slopes), len(styles), {"pictures with slopes": len(scan.slopes)})
+    return Guide.of(scan.basis, scan.slopes, config.group)
 
 
 @torch.no_grad()
