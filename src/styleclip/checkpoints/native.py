@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints.files import SAFETENSORS, Weights, first_line, read_weights
+from styleclip.checkpoints.files import Weights, first_line, read_weights
+from styleclip.checkpoints.tensor_files import TYPES
 from styleclip.errors import CheckpointError
 
 FORMAT = "styleclip/1"
@@ -116,7 +117,7 @@ def _header(
     Wide numbers come first, so that all lie at multiples of their size; then names decide: one
     network, one sequence of bytes.
     """
-    names = {known: name for name, known in SAFETENSORS.items()}
+    names = {known: name for name, known in TYPES.items()}
     order = sorted(tensors, key=lambda each: (-types[each].itemsize, names[types[each]], each))
     entries: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
