@@ -40,6 +40,7 @@ from styleclip.checkpoints.loaders import (
     KIND,
     NETWORKS,
     check_square,
+    described,
     empty_generator,
     empty_network,
     nvidia_clamp,
@@ -205,7 +206,7 @@ def _generator(
     dropped: Mapping[str, Tensor | None], source: Path,
 ) -> Facts:  # fmt: skip
     check_square(entries, table, config, source)
-    network = empty_generator(config).state_dict()
+    network = empty_generator(config, source).state_dict()
     optional = [name for name in network if name.endswith(("noise_const", "w_average"))]
     keymap.check(entries, table, network, source=source, dropped=dropped, optional=optional)
     return _used(entries, table), _stylegan2(config), _lacking(entries, table)
@@ -222,7 +223,7 @@ def _nvidia(weights: Weights) -> Facts:
 
 def _tensorflow(weights: Weights) -> Facts:
     clamp = stylegan2_tensorflow.clamp_of(weights.settings, weights.path)
-    entries = stylegan2_tensorflow.as_pytorch(weights.contents, weights.path)
+    entries = stylegan2_tensorflow.as_pytorch(weights.contents, weights.path, shapes=True)
     config = stylegan2_nvidia.infer_config(entries, weights.path, clamp)
     return _generator(entries, config, stylegan2_nvidia.rules(config), {}, weights.path)
 
@@ -356,15 +357,10 @@ DESCRIBE: dict[Layout, Callable[[Weights], Facts]] = {
 def _native(weights: Weights) -> Facts:
     kind, config, entries = parse_network(weights, floats=None)
     if kind in NETWORKS:
-        read, build = NETWORKS[kind]
-        try:
-            described = read(config)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{weights.path} has an unusable config: {error}") from error
-        network = empty_network(build, described, weights.path)
+        stated, network = described(kind, config, weights.path)
         keymap.check_entries(network.state_dict(), entries, weights.path)
         if kind == KIND:
-            return entries, _stylegan2(described), []
+            return entries, _stylegan2(stated), []
     if kind in AXES:
         check_axes(weights.path, kind, entries)
     if not entries:
