@@ -8,7 +8,6 @@ file that no reader would take is a ``CheckpointError``, as it is there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from styleclip.checkpoints import (
     clip_openclip,
     clips,
     face_encoders,
+    folders,
     hub,
     keymap,
     layouts,
@@ -378,28 +378,22 @@ def _folder(path: Path) -> Inspection:
             f"{path} is the folder of the model {model.name!r}: give one of its parts "
             f"({', '.join(parts)})"
         )
-    config = path / "config.json"
     found = clips.open_clip_file(path)
     if found is not None:
         return inspect(found)
-    try:
-        said = json.loads(config.read_text(encoding="utf-8"))
-        if said.get("model_type") not in ("clip", "dinov2", "dinov2_with_registers"):
-            raise ValueError(f"it is of a {said.get('model_type')}")
-        figures = _folder_figures(said)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} is not the folder of a CLIP or a DINOv2 that transformers saved "
-            f"({first_line(error)}): give a file, or such a folder"
-        ) from error
-    files = sorted(each for name in hub.TRANSFORMERS for each in _pieces(path, name))
+    said = folders.read_config(path)
+    files = folders.weight_files(path)
     if not files:
         raise CheckpointError(f"{path} has no {hub.TRANSFORMERS[0]}: copy the folder whole")
-    entries = {
-        f"{each.name}/{name}": value
-        for each in files
-        for name, value in read_weights(each, shapes=True).contents.items()
-    }
+    entries = folders.read_shapes(files)
+    folders.check_entries(path, entries)
+    try:
+        figures = _folder_figures(said)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path / 'config.json'} does not say its sizes ({first_line(error)}): take the one "
+            "that was published with the weights"
+        ) from error
     layout, missing = layouts.TRANSFORMERS, []
     if said["model_type"] != "clip":
         layout = replace(
@@ -411,13 +405,6 @@ def _folder(path: Path) -> Inspection:
     first = _result(files[0], layout, entries, figures, missing)
     size = sum(each.stat().st_size for each in files)
     return replace(first, path=path, size=size, sha256=first.sha256 if len(files) == 1 else None)
-
-
-def _pieces(folder: Path, name: str) -> list[Path]:
-    """The weights in a folder, which may be cut into pieces."""
-    stem, _, ending = name.rpartition(".")
-    whole = folder / name
-    return [whole] if whole.is_file() else sorted(folder.glob(f"{stem}-*-of-*.{ending}"))
 
 
 def _folder_figures(said: dict[str, Any]) -> dict[str, Any]:

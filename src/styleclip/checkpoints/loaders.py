@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from styleclip.checkpoints import (
     face_encoders,
+    folders,
     hub,
     keymap,
     layouts,
@@ -39,6 +40,7 @@ from styleclip.checkpoints.native import (
     save_network,
     write_network,
 )
+from styleclip.clip.embedder import pixel_statistics
 from styleclip.editing.latent_map import LatentMap
 from styleclip.editing.mapper import Mapper, MapperConfig
 from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
@@ -216,7 +218,7 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
 
     A hub name ("facebook/dinov2-small") is fetched on its first use. Raises ``CheckpointError``.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     from styleclip.clip.embedder import silenced
 
@@ -227,21 +229,15 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
             "name such as facebook/dinov2-small"
         )
     folder = Path(name) if wanted is None else hub.find_model(wanted, "DINOv2")
+    folders.check_size(folder, _of_dino(folder))
     try:
         with silenced():
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            if config.model_type not in ("dinov2", "dinov2_with_registers"):
-                raise CheckpointError(
-                    f"{name} is a {config.model_type}, expected a DINOv2: for a CLIP say 'clip'"
-                )
             loaded: Any = AutoModel.from_pretrained(
                 folder, local_files_only=True, dtype=torch.float32, output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are reported, and judged below
             )  # fmt: skip
             model, report = loaded
-            stated = _image_settings(folder)
-    except CheckpointError:
-        raise
+            size, mean, std = _image_settings(folder, model.config)
     except Exception as error:  # transformers raises whatever its many readers raise
         raise CheckpointError(f"{name} cannot be read as a DINOv2: {first_line(error)}") from error
     # a classifier on top of it may be there
@@ -251,19 +247,28 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
         sorted(f"{key} {list(found)} instead of {list(ours)}"
                for key, found, ours in report["mismatched_keys"]),
     ).check(name)  # fmt: skip
-    patch = int(model.config.patch_size)
-    crop = stated.get("crop_size") or {}
-    side = int(crop.get("height", 0) or min(224, int(model.config.image_size)))
-    mean, std = (stated.get(f"image_{each}") for each in ("mean", "std"))
-    return DinoIdentity(
-        model, max(patch, side // patch * patch), mean or IMAGENET_MEAN, std or IMAGENET_STD
-    )
+    return DinoIdentity(model, size, mean, std)
 
 
-def _image_settings(folder: Path) -> dict[str, Any]:
-    """What the preprocessor_config.json beside a network states; nothing if there is none."""
+def _of_dino(folder: Path) -> dict[str, Tensor]:
+    """The entries of a DINOv2's folder, on the meta device. Raises ``CheckpointError``."""
+    kind = folders.read_config(folder)["model_type"]
+    if kind not in folders.DINO:
+        raise CheckpointError(f"{folder} is a {kind}, expected a DINOv2: for a CLIP say 'clip'")
+    return folders.read_shapes(folders.weight_files(folder))
+
+
+def _image_settings(folder: Path, config: Any) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
+    """Side of the pictures, mean and std: as the preprocessor_config.json beside says, or usual."""
     path = folder / "preprocessor_config.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    stated = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    patch = int(config.patch_size)
+    crop = stated.get("crop_size") or {}
+    side = int(crop.get("height", 0) or min(224, int(config.image_size)))
+    mean, std = pixel_statistics(
+        stated.get("image_mean") or IMAGENET_MEAN, stated.get("image_std") or IMAGENET_STD
+    )
+    return max(patch, side // patch * patch), mean, std
 
 
 def _native(weights: Weights, kind: str) -> Any:
