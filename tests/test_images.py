@@ -413,3 +413,25 @@ def test_a_blur_keeps_the_sum_and_takes_any_shape() -> None:
 def test_a_sweep_rests_at_both_ends() -> None:
     assert images.there_and_back(3) == [(0, 8), (1, 1), (2, 8), (1, 1)]
     assert images.there_and_back(1) == [(0, 8)]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="is a pipe"):
+        images.open_picture(tmp_path / "pipe.png")
+
+
+def with_space(profile: bytes, space: bytes) -> bytes:
+    """A profile that says it is of another colour space."""
+    return profile[:16] + space + profile[20:]
+
+
+def test_a_profile_stays_with_the_pixels_that_it_is_of(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    red = Image.new("RGBA", (8, 8), (200, 30, 30, 255))
+    red.save(tmp_path / "rgb.png", icc_profile=profile)
+    assert images.open_picture(tmp_path / "rgb.png").info["icc_profile"] == profile
+    for space, mode in ((b"GRAY", "L"), (b"CMYK", "CMYK"), (b"Lab ", "RGB")):
+        red.convert(mode).save(tmp_path / "x.tif", icc_profile=with_space(profile, space))
+        assert "icc_profile" not in images.open_picture(tmp_path / "x.tif").info

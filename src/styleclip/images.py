@@ -15,14 +15,14 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
@@ -31,6 +31,7 @@ from styleclip.errors import ImageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF")  # none that runs programs
 MAX_PIXELS = 100_000_000  # a picture of 10,000 x 10,000; decoded it takes 300 MB
+PROFILE = "icc_profile"  # as PIL calls a colour profile
 RECIPE_KEY = "styleclip"
 RUN_KEY = "styleclip-run"
 TILE = 192  # pixels a picture has at least in a strip, room enough for a caption
@@ -50,14 +51,39 @@ def read_image(path: str | Path, size: int | None = None) -> Tensor:
 
 
 def open_picture(path: str | Path) -> Image.Image:
-    """A picture file as upright, opaque PIL RGB. Raises ``ImageError``."""
+    """A picture file as upright, opaque PIL RGB, with its colour profile if that is of RGB.
+
+    Raises ``ImageError``.
+    """
     path = Path(path)
     with _opened(path, FORMATS) as picture:
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise _too_large(path, f"{width} x {height}")
         picture.load()
-        return to_rgb(ImageOps.exif_transpose(picture))
+        return _as_rgb(ImageOps.exif_transpose(picture))
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    """As RGB. A profile of CMYK says what its inks look like; one of RGB stays with the pixels."""
+    profile = picture.info.get(PROFILE)
+    profile = profile if isinstance(profile, bytes) else b""
+    kind = profile[16:20]
+    if kind == b"CMYK" == picture.mode.encode():
+        with suppress(ImageCms.PyCMSError):  # of a damaged profile: as if there were none
+            inks = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            screen = ImageCms.createProfile("sRGB")
+            picture = ImageCms.profileToProfile(picture, inks, screen, outputMode="RGB") or picture
+    rgb = to_rgb(picture)
+    rgb.info.pop(PROFILE, None)
+    return with_profile(rgb, profile if kind == b"RGB " else None)
+
+
+def with_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """The same picture, and what its numbers mean as colours: PNG files of it say so."""
+    if profile is not None:
+        picture.info[PROFILE] = profile
+    return picture
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -342,6 +368,8 @@ def _write(path: Path, content: bytes, overwrite: bool) -> None:
 def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """The file as a PIL picture that is not decoded yet; every failure becomes ``ImageError``."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # to open a pipe is to wait
+            raise ImageError(f"{path} is a pipe or a device: give a picture file")
         stream = path.open("rb")
     except IsADirectoryError as error:
         raise ImageError(f"{path} is a folder: give a picture file in it") from error

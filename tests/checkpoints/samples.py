@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from styleclip.checkpoints import (
     clip_openclip,
     keymap,
+    load_encoder,
     load_generator,
     save_bank,
     save_edit,
@@ -28,7 +29,7 @@ from styleclip.checkpoints import (
     save_tuning,
     save_unfinished,
 )
-from styleclip.checkpoints.loaders import ARCFACE_KIND
+from styleclip.checkpoints.loaders import ARCFACE_KIND, PYRAMID_KIND
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import LatentMap
 from styleclip.editing.mapper import Mapper, MapperConfig
@@ -170,6 +171,7 @@ def write_native(kind: str, folder: Path) -> Path:
         "identity": lambda: IdentityNetwork(IdentityConfig(32, (8, 8), 8)),
         "reader": lambda: Reader(ReaderConfig((("glasses", ("no", "yes")),), (), 32, (8, 8))),
         ARCFACE_KIND: random_arcface,
+        PYRAMID_KIND: lambda: load_encoder(e4e(folder)),
     }
     if kind in networks:
         network = networks[kind]()

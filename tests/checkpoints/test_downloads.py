@@ -386,3 +386,66 @@ def wait_for(condition: object, seconds: float = 60.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
+
+
+# --- answers that lie about themselves ----------------------------------------
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "\u00b2", "-1", "1e9"])
+def test_a_length_that_is_no_number_is_none(site: Site, path: Path, length: str) -> None:
+    address = site.put("f", CONTENT, Answer(headers={"Content-Length": length}))
+    assert download(wanted(address), path, patience=HASTY) == Arrived(HASH, SIZE)
+
+
+@pytest.mark.parametrize("stated", [f"bytes 3-9/{'9' * 5000}", f"bytes {'9' * 5000}-9/9", "x"])
+def test_a_range_that_is_no_number_is_refused(site: Site, path: Path, stated: str) -> None:
+    path.with_name("network.pt.part").write_bytes(CONTENT[:3])
+    address = site.put("f", CONTENT, Answer(headers={"Content-Range": stated}))
+    fails(wanted(address), path, "another range")
+
+
+@pytest.mark.parametrize("content", [Answer(body=b""), Answer(status=204, body=b"")])
+def test_nothing_is_no_file(site: Site, path: Path, content: Answer) -> None:
+    """Recorded as the file, its hash would be the known one from then on."""
+    fails(wanted(site.put("f", b"x", content), known=False), path, "is empty|as it is")
+    assert left(path) <= {"network.pt.part"}
+
+
+def test_a_packed_file_is_not_the_file(site: Site, path: Path) -> None:
+    packed = Answer(headers={"Content-Encoding": "gzip"})
+    fails(wanted(site.put("f", CONTENT, packed), known=False), path, "as it is .*gzip")
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "https://[", "https://", "nonsense"])
+def test_an_address_that_is_none(site: Site, path: Path, address: str) -> None:
+    fails(Wanted(address), path, "is not an https address")
+    fails(Wanted("https://host/f", mirror="http://[::1"), path, "is not an https address")
+    moved = site.put("f", CONTENT, Answer(location=address))
+    fails(
+        Wanted(moved),
+        path,
+        "not an https|server answers|leads to an address that is none|cannot be fetched",
+    )
+
+
+FILLED = """
+import resource, sys
+from pathlib import Path
+from styleclip.checkpoints.downloads import Patience, Wanted, download
+from styleclip.errors import DownloadError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_999_000, 2_999_000))  # a disk that fills up
+try:
+    download(Wanted(sys.argv[1]), Path(sys.argv[2]), patience=Patience(5.0, 2, 0.0))
+except DownloadError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
+def test_a_disk_that_fills_up_leaves_no_file_that_is_cut(site: Site, path: Path) -> None:
+    """The system writes a part of the last block, and only says so."""
+    command = [sys.executable, "-c", FILLED, site.put("f", CONTENT), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "cannot be written" in done.stdout
+    assert not path.exists()

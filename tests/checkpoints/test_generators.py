@@ -720,7 +720,7 @@ def test_maps_cover_larger_networks(size: int) -> None:
     from styleclip.generators.stylegan2 import StyleGAN2Config
 
     config = StyleGAN2Config.config_f(size)
-    ours = sorted(empty_generator(config).state_dict())
+    ours = sorted(empty_generator(config, Path("x")).state_dict())
     for module in (stylegan2_nvidia, stylegan2_rosinality):
         rules = module.rules(config)
         assert sorted(name for rule in rules for name in rule.names) == ours

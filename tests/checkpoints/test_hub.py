@@ -183,7 +183,7 @@ def test_code_in_a_folder_is_never_run(
     check_equal(load_clip(folder), new_clip())  # its own classes do
     stated = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(stated | {"model_type": "evil"}))
-    with pytest.raises(CheckpointError, match="cannot be read as a CLIP folder"):
+    with pytest.raises(CheckpointError, match=r"not the folder of a CLIP .* of a evil"):
         load_clip(folder)
     assert not asked
 

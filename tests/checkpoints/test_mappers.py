@@ -136,7 +136,7 @@ def test_files_of_ours_that_are_no_mappers(tmp_path: Path, broken: str) -> None:
     if broken == "tensors":
         state.pop("networks.0.0.weight")
     save_network(path, "encoder" if broken == "kind" else "mapper", config, state)
-    words = {"kind": "expected a mapper", "config": "does not describe a mapper",
+    words = {"kind": "expected a mapper", "config": "unusable config: 'groups'",
              "tensors": "networks.0.0.weight"}  # fmt: skip
     with pytest.raises(CheckpointError, match=words[broken]):
         load_mapper(path)

@@ -150,3 +150,13 @@ def test_squares_must_match() -> None:
     square = square_in(photo, 60, 0, 40 + 40j)
     with pytest.raises(ArgumentError, match="two squares of one size"):
         set_back(photo, square.image, square.image[..., :32], square.to_photo)
+
+
+def test_the_colour_profile_of_a_photo_stays() -> None:
+    photo = smooth_photo(160, 120)
+    photo.info["icc_profile"] = b"what the numbers mean"
+    ones = torch.ones(1, 3, SIZE, SIZE)
+    for middle in (80 + 60j, 1000 + 1000j):
+        to_photo = similarity(0.5, 0, middle)
+        found = set_back(photo, -ones, ones, to_photo)
+        assert found.info["icc_profile"] == b"what the numbers mean"

@@ -87,7 +87,7 @@ def test_other_folders_are_refused(tiny_model: Path, tmp_path: Path) -> None:
         CheckpointError, match="is a clip, expected a DINOv2: for a CLIP say 'clip'"
     ):
         load_image_encoder(tiny_model / "clip")
-    with pytest.raises(CheckpointError, match="cannot be read as a DINOv2"):
+    with pytest.raises(CheckpointError, match="not the folder of a CLIP or a DINOv2"):
         load_image_encoder(tmp_path)
     with pytest.raises(CheckpointError, match="there is no folder nonsense of a DINOv2"):
         load_image_encoder("nonsense")

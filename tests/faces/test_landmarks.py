@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from styleclip.errors import LandmarksError, MissingExtraError
+from styleclip.faces import landmarks
 from styleclip.faces.landmarks import (
     LAYOUTS,
     Landmarks,
@@ -276,3 +277,13 @@ def test_without_mediapipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     model.touch()
     with pytest.raises(MissingExtraError, match=r"styleclip\[photos\]"):
         MediapipeFinder(model).find(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_a_file_without_end_is_not_read_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device says that it has no bytes, and has as many as are asked for."""
+    endless = Path("/dev/zero")
+    if not endless.exists():
+        pytest.skip("no such device here")
+    monkeypatch.setattr(landmarks, "MOST_BYTES", 1000)
+    with pytest.raises(LandmarksError, match="too large"):
+        read_landmarks(endless)

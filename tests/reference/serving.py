@@ -26,6 +26,7 @@ class Answer:
     kind: str = "application/octet-stream"
     tag: str | None = '"1"'  # ETag
     body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)  # in place of those that belong there
 
 
 @dataclass
@@ -82,6 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _head(self, answer: Answer, status: int, length: int | None, **extra: str) -> None:
+        extra |= answer.headers
+        length = None if "Content-Length" in extra else length
         self.send_response(status)
         self.send_header("Content-Type", answer.kind)
         if answer.tag is not None:

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from styleclip.checkpoints.pickle_machine import (
     Blob,
@@ -39,7 +39,8 @@ from styleclip.checkpoints.stored import (
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-MOST_ENTRIES = 200_000  # of an archive, and of tensors in modules
+MOST_ENTRIES = 100_000  # of an archive, and of tensors in modules
+LONGEST_DIRECTORY = 50 * MOST_ENTRIES  # bytes of an archive's list; an entry takes 46 and its name
 MOST_MODULES_DEEP = 60
 LONGEST_SETTING = 200  # longer text is a comment
 
@@ -79,7 +80,7 @@ def zip_tree(source: Source) -> Any:
 
 
 def _entries(source: Source) -> dict[str, zipfile.ZipInfo]:
-    with zipfile.ZipFile(source.stream) as archive:
+    with zipfile.ZipFile(_Directory(source.stream)) as archive:
         listed = archive.infolist()
     if len(listed) > MOST_ENTRIES:
         raise MalformedError(f"it has more than {MOST_ENTRIES} entries")
@@ -92,6 +93,21 @@ def _entries(source: Source) -> dict[str, zipfile.ZipInfo]:
     if len(entries) != len(listed):
         raise MalformedError("it has several entries of one name")
     return entries
+
+
+class _Directory:
+    """The file as ``zipfile`` reads it: its list of entries at once, unless that is absurdly long.
+
+    How many there are it looks at afterwards, when each has become an object.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.seek, self.tell = stream, stream.seek, stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if size > LONGEST_DIRECTORY:
+            raise MalformedError(f"it has more than {MOST_ENTRIES} entries")
+        return self.stream.read(size if size >= 0 else LONGEST_DIRECTORY)
 
 
 def _place(source: Source, entries: dict[str, zipfile.ZipInfo], name: str) -> Place:

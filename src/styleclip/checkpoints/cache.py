@@ -150,7 +150,7 @@ class Cache:
             return {}
         try:
             values = json.loads(record.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{record} is damaged: delete it, and fetch again") from error
         return values if isinstance(values, dict) else {}
 

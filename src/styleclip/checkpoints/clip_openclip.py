@@ -12,7 +12,6 @@ project wrote.
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from torch import Tensor
 from styleclip.checkpoints import clip_openai
 from styleclip.checkpoints.clip_openai import Activation
 from styleclip.checkpoints.keymap import Rule
-from styleclip.clip.embedder import OPENAI_MEAN, OPENAI_STD, Interpolation
+from styleclip.clip.embedder import OPENAI_MEAN, OPENAI_STD, Interpolation, pixel_statistics
 from styleclip.errors import CheckpointError, CheckpointWarning
 
 if TYPE_CHECKING:
@@ -151,13 +150,7 @@ def read_settings(source: Path, activation: Activation | None = None) -> Setting
         model = stated["model_cfg"]
         vision, text = model["vision_cfg"], model["text_cfg"]
         pixels = stated.get("preprocess_cfg", {})
-        mean, std = (
-            tuple(float(number) for number in pixels.get(name, usual))
-            for name, usual in (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
-        )
-        finite = all(math.isfinite(number) for number in (*mean, *std))
-        if len(mean) != 3 or len(std) != 3 or not finite or min(std) <= 0:
-            raise ValueError(f"mean {mean} and std {std} are not three numbers each")
+        mean, std = pixel_statistics(pixels.get("mean", OPENAI_MEAN), pixels.get("std", OPENAI_STD))
         for name, settings in (("model_cfg", model), ("vision_cfg", vision), ("text_cfg", text)):
             _check_known(settings, name, path)
         interpolation = _interpolation(pixels, vision, path)

@@ -8,7 +8,6 @@ What a file is, its keys decide. Single files hold no tokenizer: one beside them
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from styleclip.checkpoints import (
     clip_openai,
     clip_openclip,
     clip_vocabulary,
+    folders,
     hub,
     layouts,
     registry,
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
     from styleclip.clip.embedder import ClipEmbedder
-
-MOST_LAYERS = 200  # of a tower; the largest published CLIPs have 48
 
 
 def load_clip(
@@ -106,25 +104,12 @@ def _read(
 
 def _check_folder(folder: Path) -> None:
     """What transformers would not refuse well: pickles that run code, networks without end."""
-    if not any(folder.glob("*.safetensors")):  # transformers takes those where there are both
-        for path in sorted(folder.glob("*.bin")):
-            read_weights(path, shapes=True)  # raises for one that asks for more than tensors
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        towers = [config, *(each for each in config.values() if isinstance(each, dict))]
-        layers = max(int(tower.get("num_hidden_layers", 0)) for tower in towers)
-    except FileNotFoundError:
+    if not (folder / "config.json").is_file():
         return  # said by who reads it
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise CheckpointError(
-            f"{folder / 'config.json'} does not describe a CLIP ({first_line(error)}): take the "
-            "one that was published with the weights"
-        ) from error
-    if layers > MOST_LAYERS:
-        raise CheckpointError(
-            f"{folder / 'config.json'} asks for {layers} layers, more than any CLIP has: take the "
-            "one that was published with the weights"
-        )
+    folders.read_config(folder, folders.CLIP)
+    files = folders.weight_files(folder)
+    if files:
+        folders.check_size(folder, folders.read_shapes(files))
 
 
 def has_tokenizer(folder: Path) -> bool:

@@ -32,6 +32,7 @@ OnBytes = Callable[[int, int | None], None]  # bytes that are here, bytes in all
 CHUNK = 1 << 18
 LARGEST = 8 << 30  # bytes of a file whose size no page states
 PROGRESS = 1 << 20  # bytes that make an attempt worth another
+LENGTH = "[0-9]{1,18}"  # a number of bytes in a header
 HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -139,12 +140,13 @@ def on_disk(path: Path) -> Iterator[None]:
 
 def check_address(address: str, mirror: str | None = None) -> None:
     """Raise ``DownloadError`` unless it is https, or this machine's, or the mirror's own host."""
-    parsed = urllib.parse.urlsplit(address)
-    trusted = {*HERE, urllib.parse.urlsplit(mirror or "").hostname}
-    if parsed.scheme == "https" and parsed.hostname:
-        return
-    if parsed.scheme == "http" and parsed.hostname in trusted:
-        return
+    with contextlib.suppress(ValueError):  # of addresses that are none
+        parsed = urllib.parse.urlsplit(address)
+        trusted = {*HERE, urllib.parse.urlsplit(mirror or "").hostname}
+        if parsed.scheme == "https" and parsed.hostname:
+            return
+        if parsed.scheme == "http" and parsed.hostname in trusted:
+            return
     raise DownloadError(f"{address} is not an https address: nothing is fetched from it")
 
 
@@ -168,6 +170,9 @@ def _transfer(wanted: Wanted, part: Path, on_bytes: OnBytes | None, patience: Pa
                 ) from cut
             time.sleep(patience.pause * 2 ** max(idle - 1, 0))
     size = _size(part)
+    if not size:
+        _discard(part)
+        raise DownloadError(f"{wanted.source} is empty: nothing was kept")
     if wanted.size is not None and size != wanted.size:
         _discard(part)
         raise DownloadError(
@@ -216,12 +221,23 @@ def _ask(wanted: Wanted, part: Path, start: int, tag: str | None, timeout: float
             raise _CutError("the part that was here is longer than the file") from error
     except (OSError, http.client.HTTPException) as error:
         _broken(wanted.source, error)
+    except ValueError as error:
+        raise DownloadError(
+            f"{wanted.source} leads to an address that is none ({str(error)[:80]!r}): nothing is "
+            "fetched from it"
+        ) from error
 
 
 def _plan(wanted: Wanted, response: Any, start: int) -> tuple[int, int | None]:
     """Where the answer begins, and how long the file is if the server says. Raises."""
-    length = response.headers.get("Content-Length")
-    expected = int(length) if length and length.isdigit() else None
+    length = response.headers.get("Content-Length") or ""
+    expected = int(length) if re.fullmatch(LENGTH, length) else None
+    packed = response.headers.get("Content-Encoding") or "identity"
+    if packed.strip().lower() != "identity" or response.status not in (200, 206):
+        raise DownloadError(
+            f"{wanted.source} does not send the file as it is (the server answers "
+            f"{response.status}, {packed[:20]!r}): nothing was kept"
+        )
     kind = (response.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
     if kind == "text/html":
         raise DownloadError(
@@ -229,7 +245,8 @@ def _plan(wanted: Wanted, response: Any, start: int) -> tuple[int, int | None]:
             "it may ask for a login"
         )
     if response.status == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers["Content-Range"] or "")
+        stated = response.headers["Content-Range"] or ""
+        found = re.fullmatch(rf"bytes ({LENGTH})-{LENGTH}/({LENGTH}|\*)", stated)
         if not found or int(found[1]) != start:
             raise DownloadError(
                 f"{wanted.source} sends another range than it was asked for: "
@@ -283,9 +300,16 @@ def _copy(
         if done > most:
             stream.truncate(0)
             raise DownloadError(f"{wanted.source} sends more than {most:,} bytes: stopped")
-        stream.write(block)
+        _write(stream, block)
     if total is not None and done < total:
         raise _CutError(f"the connection ended after {done:,} of {total:,} bytes")
+
+
+def _write(stream: IO[bytes], block: bytes) -> None:
+    """All of it: on a disk that fills up, the system writes a part and says how much."""
+    left = memoryview(block)
+    while left:
+        left = left[stream.write(left) :]
 
 
 def _check_room(stream: IO[bytes], needed: int) -> None:
@@ -328,6 +352,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def __init__(self, mirror: str | None) -> None:
         self.mirror = mirror
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:  # an address that is none
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str

@@ -200,7 +200,7 @@ def _method(options: Mapping[str, Any], asked: Method | None, source: str | Path
         return asked
     if name not in METHODS:
         raise CheckpointError(
-            f"{source} is an encoder of type {name}, expected one of {', '.join(METHODS)}: "
+            f"{source} is an encoder of type {name[:40]!r}, expected {' or '.join(METHODS)}: "
             "other types are not readable"
         )
     if asked is not None and asked != METHODS[name]:

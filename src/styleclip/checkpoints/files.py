@@ -19,20 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints import archives
+from styleclip.checkpoints import archives, tensor_files
 from styleclip.checkpoints.finished import ADVICE, Finished, Shapes, guarded, opened
 from styleclip.checkpoints.finished import first_line as first_line  # most of the room uses it
 from styleclip.checkpoints.pickle_machine import Record, Source, UnsuitableError
 from styleclip.errors import CheckpointError
 
 LONGEST_NAME = 500
-SAFETENSORS = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "C64": torch.complex64,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
-    "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8,
-    "BOOL": torch.bool,
-}  # fmt: skip
 MOST_ENTRIES = 1_000_000  # of all networks in a file
 Keep = Callable[[list[str]], Collection[str]]
 
@@ -60,9 +53,9 @@ def read_weights(
 ) -> Weights:
     """Read a file of weights to the CPU, whatever its name: safetensors, torch, or NVIDIA's.
 
-    Tensors have the file's precision and memory of their own; those of safetensors may be the file
-    itself, mapped. A TorchScript archive and a pickled module become a flat {dotted name: tensor};
-    what they could compute is not looked at. Objects of other classes stay inert ``Record``s.
+    Tensors have the file's precision and memory of their own. A TorchScript archive and a pickled
+    module become a flat {dotted name: tensor}; what they could compute is not looked at. Objects of
+    other classes stay inert ``Record``s.
     ``keep`` chooses from the names at the top, ``inside`` of a torch file from those of each dict
     there; what they leave out is not read. Of a torch file the checksums of what is read are
     compared. With ``shapes`` tensors are on the meta device: their shapes and types, and no memory.
@@ -130,30 +123,8 @@ def file_hash(path: str | Path) -> str:
 
 
 def _read_safetensors(path: Path, keep: Keep | None, shapes: bool) -> Weights:
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, framework="pt") as archive:
-            names = list(archive.keys())
-            wanted = names if keep is None else keep(names)
-            read = archive.get_slice if shapes else archive.get_tensor
-            tensors = {name: read(name) for name in names if name in wanted}
-            if shapes:
-                tensors = {name: _shape_of(each) for name, each in tensors.items()}
-            metadata = dict(archive.metadata() or {})
-    except Exception as error:  # the reader fails in many ways on damaged bytes
-        raise CheckpointError(
-            f"{path} is a damaged or incomplete safetensors file ({first_line(error)}): {ADVICE}"
-        ) from error
-    return Weights(path, tensors, metadata)
-
-
-def _shape_of(entry: Any) -> Tensor:
-    name = entry.get_dtype()
-    dtype = SAFETENSORS.get(name)
-    if dtype is None:
-        raise ValueError(f"it holds a tensor of an unknown type, {name}")
-    return torch.empty(entry.get_shape(), dtype=dtype, device="meta")
+    with opened(path) as (stream, size), guarded(path, "safetensors file"):
+        return Weights(path, *tensor_files.read_tensors(Source(stream, 0, size), keep, shapes))
 
 
 def _read_torch(
@@ -200,7 +171,7 @@ def _by_name(tree: Any, keep: Keep | None) -> tuple[dict[str, Any], dict[str, An
 def _chosen(entries: dict[str, Any], keep: Keep | None) -> dict[str, Any]:
     if keep is None:
         return entries
-    wanted = keep(list(entries))
+    wanted = set(keep(list(entries)))
     return {name: value for name, value in entries.items() if name in wanted}
 
 

@@ -192,10 +192,7 @@ class Finished:
             text = content.encode("latin-1") if isinstance(content, str) else content
             raw = np.frombuffer(bytearray(text), np.uint8)
         kind = array.kind.numpy()
-        if math.prod(array.shape) * kind.itemsize != raw.size:
-            raise MalformedError(
-                f"it holds a numpy array {_listed(array.shape)} of {raw.size} bytes"
-            )
+        _check_bytes(array.shape, kind, raw.size)
         if raw.size == 0:
             return np.empty(array.shape, kind)
         values = raw.view(kind).reshape(array.shape, order="F" if array.fortran else "C")
@@ -226,7 +223,18 @@ class Shapes(Finished):
         """One zero, repeated: numpy has no other arrays without memory."""
         if array.kind is None:
             raise MalformedError("it holds a numpy array without contents")
-        return np.broadcast_to(np.zeros((), array.kind.numpy()), array.shape)
+        kind, content = array.kind.numpy(), array.content
+        size = content.size if isinstance(content, Blob) else len(content)
+        self.bytes_left -= size
+        if self.bytes_left < 0:
+            raise MalformedError("its arrays take more bytes than it has")
+        _check_bytes(array.shape, kind, size)
+        return np.broadcast_to(np.zeros((), kind), array.shape)
+
+
+def _check_bytes(shape: tuple[int, ...], kind: np.dtype[Any], size: int) -> None:
+    if math.prod(shape) * kind.itemsize != size:
+        raise MalformedError(f"it holds a numpy array {_listed(shape)} of {size} bytes")
 
 
 def _listed(shape: tuple[int, ...]) -> str:
@@ -241,6 +249,8 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """The file and its size; ``CheckpointError`` where there is none."""
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder: give the file inside it")
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is a pipe or a device, expected a file: check the path")
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}: check the path")
     try:

@@ -8,7 +8,6 @@ file that no reader would take is a ``CheckpointError``, as it is there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from styleclip.checkpoints import (
     clip_openclip,
     clips,
     face_encoders,
+    folders,
     hub,
     keymap,
     layouts,
@@ -40,6 +40,7 @@ from styleclip.checkpoints.loaders import (
     KIND,
     NETWORKS,
     check_square,
+    described,
     empty_generator,
     empty_network,
     nvidia_clamp,
@@ -205,7 +206,7 @@ def _generator(
     dropped: Mapping[str, Tensor | None], source: Path,
 ) -> Facts:  # fmt: skip
     check_square(entries, table, config, source)
-    network = empty_generator(config).state_dict()
+    network = empty_generator(config, source).state_dict()
     optional = [name for name in network if name.endswith(("noise_const", "w_average"))]
     keymap.check(entries, table, network, source=source, dropped=dropped, optional=optional)
     return _used(entries, table), _stylegan2(config), _lacking(entries, table)
@@ -222,7 +223,7 @@ def _nvidia(weights: Weights) -> Facts:
 
 def _tensorflow(weights: Weights) -> Facts:
     clamp = stylegan2_tensorflow.clamp_of(weights.settings, weights.path)
-    entries = stylegan2_tensorflow.as_pytorch(weights.contents, weights.path)
+    entries = stylegan2_tensorflow.as_pytorch(weights.contents, weights.path, shapes=True)
     config = stylegan2_nvidia.infer_config(entries, weights.path, clamp)
     return _generator(entries, config, stylegan2_nvidia.rules(config), {}, weights.path)
 
@@ -356,15 +357,10 @@ DESCRIBE: dict[Layout, Callable[[Weights], Facts]] = {
 def _native(weights: Weights) -> Facts:
     kind, config, entries = parse_network(weights, floats=None)
     if kind in NETWORKS:
-        read, build = NETWORKS[kind]
-        try:
-            described = read(config)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{weights.path} has an unusable config: {error}") from error
-        network = empty_network(build, described, weights.path)
+        stated, network = described(kind, config, weights.path)
         keymap.check_entries(network.state_dict(), entries, weights.path)
         if kind == KIND:
-            return entries, _stylegan2(described), []
+            return entries, _stylegan2(stated), []
     if kind in AXES:
         check_axes(weights.path, kind, entries)
     if not entries:
@@ -382,28 +378,22 @@ def _folder(path: Path) -> Inspection:
             f"{path} is the folder of the model {model.name!r}: give one of its parts "
             f"({', '.join(parts)})"
         )
-    config = path / "config.json"
     found = clips.open_clip_file(path)
     if found is not None:
         return inspect(found)
-    try:
-        said = json.loads(config.read_text(encoding="utf-8"))
-        if said.get("model_type") not in ("clip", "dinov2", "dinov2_with_registers"):
-            raise ValueError(f"it is of a {said.get('model_type')}")
-        figures = _folder_figures(said)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} is not the folder of a CLIP or a DINOv2 that transformers saved "
-            f"({first_line(error)}): give a file, or such a folder"
-        ) from error
-    files = sorted(each for name in hub.TRANSFORMERS for each in _pieces(path, name))
+    said = folders.read_config(path)
+    files = folders.weight_files(path)
     if not files:
         raise CheckpointError(f"{path} has no {hub.TRANSFORMERS[0]}: copy the folder whole")
-    entries = {
-        f"{each.name}/{name}": value
-        for each in files
-        for name, value in read_weights(each, shapes=True).contents.items()
-    }
+    entries = folders.read_shapes(files)
+    folders.check_entries(path, entries)
+    try:
+        figures = _folder_figures(said)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path / 'config.json'} does not say its sizes ({first_line(error)}): take the one "
+            "that was published with the weights"
+        ) from error
     layout, missing = layouts.TRANSFORMERS, []
     if said["model_type"] != "clip":
         layout = replace(
@@ -415,13 +405,6 @@ def _folder(path: Path) -> Inspection:
     first = _result(files[0], layout, entries, figures, missing)
     size = sum(each.stat().st_size for each in files)
     return replace(first, path=path, size=size, sha256=first.sha256 if len(files) == 1 else None)
-
-
-def _pieces(folder: Path, name: str) -> list[Path]:
-    """The weights in a folder, which may be cut into pieces."""
-    stem, _, ending = name.rpartition(".")
-    whole = folder / name
-    return [whole] if whole.is_file() else sorted(folder.glob(f"{stem}-*-of-*.{ending}"))
 
 
 def _folder_figures(said: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from styleclip.checkpoints import (
     face_encoders,
+    folders,
     hub,
     keymap,
     layouts,
@@ -33,11 +34,13 @@ from styleclip.checkpoints import (
 from styleclip.checkpoints.files import Weights, check_hashes, first_line, read_weights
 from styleclip.checkpoints.native import (
     check_axes,
+    check_config,
     is_native,
     parse_network,
     save_network,
     write_network,
 )
+from styleclip.clip.embedder import pixel_statistics
 from styleclip.editing.latent_map import LatentMap
 from styleclip.editing.mapper import Mapper, MapperConfig
 from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
@@ -92,7 +95,7 @@ def load_generator(path: str | Path, clamp: float | None = None) -> StyleGAN2:
         config, state_dict = _rosinality_generator(weights)
     else:
         raise layouts.refusal(weights, "a StyleGAN2", "native, rosinality, NVIDIA")
-    generator = empty_generator(config)
+    generator = empty_generator(config, weights.path)
     keymap.fill(generator, state_dict, weights.path)
     state_dict.clear()  # laid out anew, the weights would be in memory twice
     generator.channels_last()
@@ -137,11 +140,11 @@ def load_encoder(
     """
     weights = read_weights(_inside_model(path, registry.ENCODER), inside=face_encoders.of_others)
     if weights.metadata.get("kind") == PYRAMID_KIND:
-        return _native(weights, PYRAMID_KIND, PyramidConfig.from_dict, PyramidEncoder)
+        return cast(PyramidEncoder, _native(weights, PYRAMID_KIND))
     if layouts.layout_of(weights) == layouts.PYRAMID:
         return _pyramid_encoder(weights, method)
     _refuse_others(weights, "an encoder", "native, e4e, pSp")
-    return _native(weights, "encoder", EncoderConfig.from_dict, Encoder)
+    return cast(Encoder, _native(weights, "encoder"))
 
 
 def load_reader(path: str | Path) -> Reader:
@@ -150,7 +153,7 @@ def load_reader(path: str | Path) -> Reader:
     Raises ``CheckpointError``.
     """
     weights = read_weights(_inside_model(path, registry.READER))
-    return _native(weights, "reader", ReaderConfig.from_dict, Reader)
+    return cast(Reader, _native(weights, "reader"))
 
 
 def load_identity(path: str | Path) -> IdentityNetwork | ArcFace:
@@ -160,11 +163,11 @@ def load_identity(path: str | Path) -> IdentityNetwork | ArcFace:
     """
     weights = read_weights(_inside_model(path, registry.IDENTITY))
     if weights.metadata.get("kind") == ARCFACE_KIND:
-        return _native(weights, ARCFACE_KIND, ArcFaceConfig.from_dict, ArcFace)
+        return cast(ArcFace, _native(weights, ARCFACE_KIND))
     if layouts.layout_of(weights) == layouts.ARCFACE:
         return _arcface(weights)
     _refuse_others(weights, "an identity network", "native, IR-SE50")
-    return _native(weights, "identity", IdentityConfig.from_dict, IdentityNetwork)
+    return cast(IdentityNetwork, _native(weights, "identity"))
 
 
 def _pyramid_encoder(weights: Weights, method: face_encoders.Method | None) -> PyramidEncoder:
@@ -215,7 +218,7 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
 
     A hub name ("facebook/dinov2-small") is fetched on its first use. Raises ``CheckpointError``.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     from styleclip.clip.embedder import silenced
 
@@ -226,21 +229,15 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
             "name such as facebook/dinov2-small"
         )
     folder = Path(name) if wanted is None else hub.find_model(wanted, "DINOv2")
+    folders.check_size(folder, _of_dino(folder))
     try:
         with silenced():
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            if config.model_type not in ("dinov2", "dinov2_with_registers"):
-                raise CheckpointError(
-                    f"{name} is a {config.model_type}, expected a DINOv2: for a CLIP say 'clip'"
-                )
             loaded: Any = AutoModel.from_pretrained(
                 folder, local_files_only=True, dtype=torch.float32, output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are reported, and judged below
             )  # fmt: skip
             model, report = loaded
-            stated = _image_settings(folder)
-    except CheckpointError:
-        raise
+            size, mean, std = _image_settings(folder, model.config)
     except Exception as error:  # transformers raises whatever its many readers raise
         raise CheckpointError(f"{name} cannot be read as a DINOv2: {first_line(error)}") from error
     # a classifier on top of it may be there
@@ -250,35 +247,54 @@ def load_image_encoder(name: str | Path) -> DinoIdentity:
         sorted(f"{key} {list(found)} instead of {list(ours)}"
                for key, found, ours in report["mismatched_keys"]),
     ).check(name)  # fmt: skip
-    patch = int(model.config.patch_size)
-    crop = stated.get("crop_size") or {}
-    side = int(crop.get("height", 0) or min(224, int(model.config.image_size)))
-    mean, std = (stated.get(f"image_{each}") for each in ("mean", "std"))
-    return DinoIdentity(
-        model, max(patch, side // patch * patch), mean or IMAGENET_MEAN, std or IMAGENET_STD
-    )
+    return DinoIdentity(model, size, mean, std)
 
 
-def _image_settings(folder: Path) -> dict[str, Any]:
-    """What the preprocessor_config.json beside a network states; nothing if there is none."""
+def _of_dino(folder: Path) -> dict[str, Tensor]:
+    """The entries of a DINOv2's folder, on the meta device. Raises ``CheckpointError``."""
+    kind = folders.read_config(folder)["model_type"]
+    if kind not in folders.DINO:
+        raise CheckpointError(f"{folder} is a {kind}, expected a DINOv2: for a CLIP say 'clip'")
+    return folders.read_shapes(folders.weight_files(folder))
+
+
+def _image_settings(folder: Path, config: Any) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
+    """Side of the pictures, mean and std: as the preprocessor_config.json beside says, or usual."""
     path = folder / "preprocessor_config.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    stated = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    patch = int(config.patch_size)
+    crop = stated.get("crop_size") or {}
+    side = int(crop.get("height", 0) or min(224, int(config.image_size)))
+    mean, std = pixel_statistics(
+        stated.get("image_mean") or IMAGENET_MEAN, stated.get("image_std") or IMAGENET_STD
+    )
+    return max(patch, side // patch * patch), mean, std
 
 
-def _native(
-    weights: Weights,
-    kind: str,
-    read_config: Callable[[dict[str, Any]], C],
-    build: Callable[[C], N],
-) -> N:
+def _native(weights: Weights, kind: str) -> Any:
     """A network that this project wrote: its config, the network, its tensors."""
     _, values, state_dict = parse_network(weights, kind)
-    try:
-        config = read_config(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{weights.path} has an unusable config: {error}") from error
-    network = empty_network(build, config, weights.path)
+    _, network = described(kind, values, weights.path)
     return _filled(network, state_dict, weights.path)
+
+
+def described(kind: str, values: dict[str, Any], source: Path) -> tuple[Any, Any]:
+    """The config that a file of ours has, and its network, without memory for its weights.
+
+    Raises ``CheckpointError`` for values that no network has.
+    """
+    read, build = NETWORKS[kind]
+    try:
+        config = read(values)
+        check_config(config)
+    except Exception as error:  # a stranger's values fail in as many ways as there are configs
+        raise CheckpointError(
+            f"{source} has an unusable config: {first_line(error)} ({type(error).__name__}); it is "
+            "damaged, or was not written here"
+        ) from error
+    if kind == KIND:
+        return config, empty_generator(config, source)
+    return config, empty_network(build, config, source)
 
 
 def empty_network(build: Callable[[C], N], config: C, source: Path) -> N:
@@ -286,7 +302,7 @@ def empty_network(build: Callable[[C], N], config: C, source: Path) -> N:
     try:
         with torch.device("meta"):
             return build(config)
-    except (RuntimeError, OverflowError) as error:
+    except Exception as error:  # sizes of nothing, of too much, or that do not go together
         raise CheckpointError(
             f"{source} describes a network of impossible size ({first_line(error)}): it is damaged"
         ) from error
@@ -307,10 +323,10 @@ def save_generator(
     save_network(path, KIND, generator.config.to_dict(), generator.state_dict(), dtype)
 
 
-def empty_generator(config: StyleGAN2Config) -> StyleGAN2:
-    """The network without memory for its weights, to be filled."""
-    with torch.device("meta"), _ShapesOnly():
-        return StyleGAN2(config)
+def empty_generator(config: StyleGAN2Config, source: Path) -> StyleGAN2:
+    """The network without memory for its weights, to be filled. Raises ``CheckpointError``."""
+    with _ShapesOnly():
+        return empty_network(StyleGAN2, config, source)
 
 
 class _ShapesOnly(TorchFunctionMode):
@@ -329,10 +345,8 @@ class _ShapesOnly(TorchFunctionMode):
 
 def _native_generator(weights: Weights) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
     _, values, state_dict = parse_network(weights, KIND)
-    try:
-        return StyleGAN2Config.from_dict(values), state_dict
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{weights.path} has an unusable config: {error}") from error
+    config, _ = described(KIND, values, weights.path)
+    return config, state_dict
 
 
 def _nvidia_generator(
@@ -391,7 +405,7 @@ def _convert(
     ``foreign`` is used up, so that the network is in memory once.
     """
     check_square(foreign, table, config, source)
-    generator = empty_generator(config)
+    generator = empty_generator(config, source)
     network = generator.state_dict()
     random = torch.Generator().manual_seed(0)
     names = {rule.ours: rule.theirs for rule in table}

@@ -21,12 +21,13 @@ from torch import Tensor
 
 from styleclip.checkpoints import face_encoders, keymap, layouts, styleclip_official
 from styleclip.checkpoints.files import Weights, check_hashes, first_line, read_weights
+from styleclip.checkpoints.loaders import described, empty_network
 from styleclip.checkpoints.native import is_native, parse_network, write_network
 from styleclip.clip.embedder import Embedder
 from styleclip.editing.edit import Edit
 from styleclip.editing.mapper import Mapper, MapperConfig
 from styleclip.editing.mapper_training import TrainingState
-from styleclip.editing.text_mapper import TextMapper, TextMapperConfig
+from styleclip.editing.text_mapper import TextMapper
 from styleclip.errors import ArgumentError, CheckpointError
 from styleclip.generators import Generator
 from styleclip.latents import StyleLayout
@@ -148,7 +149,7 @@ def load_mapper(path: str | Path) -> SavedMapper:
         )
     state = weights.contents["state_dict"]
     config = styleclip_official.infer_config(weights.contents, weights.path)
-    mapper = Mapper(config)
+    mapper = empty_network(Mapper, config, weights.path)
     table, dropped = styleclip_official.rules(config), styleclip_official.DROPPED
     converted = keymap.convert(
         state, table, mapper.state_dict(), source=weights.path, dropped=dropped
@@ -163,12 +164,8 @@ def _native(weights: Weights) -> SavedMapper:
         raise CheckpointError(
             f"{weights.path} is a file of kind {kind!r}, expected a mapper: give another file"
         )
+    _, network = described(kind, values, weights.path)
     try:
-        network: Mapper | TextMapper
-        if kind == "mapper":
-            network = Mapper(MapperConfig.from_dict(values["network"]))
-        else:
-            network = TextMapper(TextMapperConfig.from_dict(values["network"]))
         prompts = tuple(PromptPair(target=t, neutral=n) for n, t in values["prompts"])
         hashes = str(values["generator"]), str(values["clip"])
         training = dict(values["training"])

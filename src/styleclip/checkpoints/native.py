@@ -8,17 +8,21 @@ are written under a temporary name and renamed, so that a reader never meets hal
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints.files import SAFETENSORS, Weights, first_line, read_weights
-from styleclip.errors import CheckpointError
+from styleclip.checkpoints.files import Weights, first_line, read_weights
+from styleclip.checkpoints.tensor_files import TYPES
+from styleclip.errors import ArgumentError, CheckpointError
 
 FORMAT = "styleclip/1"
 # Kinds whose tensors no network describes, and their axes: one letter is one size.
@@ -34,6 +38,11 @@ AXES: dict[str, dict[str, str]] = {
         "basis": "BV",
     },
 }
+
+# of configs: what is built once for each, and how many a network may have
+COUNTS = ("mapping_layers", "layers", "rows", "units")
+MOST_LAYERS = 1000
+LARGEST = 1 << 31  # number of anything
 
 
 class Network(NamedTuple):
@@ -123,7 +132,7 @@ def _header(
     Wide numbers come first, so that all lie at multiples of their size; then names decide: one
     network, one sequence of bytes.
     """
-    names = {known: name for name, known in SAFETENSORS.items()}
+    names = {known: name for name, known in TYPES.items()}
     order = sorted(tensors, key=lambda each: (-types[each].itemsize, names[types[each]], each))
     entries: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
@@ -168,7 +177,7 @@ def parse_network(
     try:
         config = json.loads(metadata["config"])
         found_kind = metadata["kind"]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} has no readable kind and config: save it again") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} has a config that is not a JSON object: save it again")
@@ -181,6 +190,45 @@ def parse_network(
         for name, tensor in weights.contents.items()
     }
     return Network(found_kind, config, state_dict)
+
+
+def check_config(config: Any) -> None:
+    """Raise ``ArgumentError`` unless the fields of a config from a file are of their types.
+
+    Counts of what is built one by one are bounded: nothing else would end a network without end.
+    """
+    hints = get_type_hints(type(config))
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            check_config(value)
+        numbers = value if isinstance(value, tuple) else (value,)
+        endless = field.name in COUNTS and any(
+            isinstance(number, int) and number > MOST_LAYERS for number in numbers
+        )
+        if endless or not _fits(value, hints[field.name]):
+            raise ArgumentError(f"{field.name} = {str(value)[:60]!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether ``value`` is of the type that an annotation says."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if hint is float:
+        return type(value) in (int, float) and abs(value) < math.inf
+    if hint is int:
+        return type(value) is int and 0 <= value < LARGEST
+    if origin is Literal:
+        return value in parts
+    if origin is UnionType:
+        return any(_fits(value, part) for part in parts)
+    if origin is tuple and isinstance(value, tuple):
+        if parts[-1] is Ellipsis:
+            return all(_fits(each, parts[0]) for each in value)
+        return len(value) == len(parts) and all(map(_fits, value, parts))
+    if is_dataclass(hint) and type(value) is hint:
+        check_config(value)
+        return True
+    return type(value) is hint
 
 
 def check_axes(path: str | Path, kind: str, tensors: Mapping[str, Tensor]) -> None:

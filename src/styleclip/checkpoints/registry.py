@@ -17,6 +17,7 @@ given by its path.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,7 +206,7 @@ def _parts(path: Path, stated: object) -> dict[str, Path]:
 
 
 def _located(folder: Path, name: str) -> Path:
-    path = folder / Path(name).expanduser()
+    path = folder / os.path.expanduser(name)  # which leaves "~nobody" as it is
     return Cache.here().file(name) if name in FILES and not path.exists() else path
 
 

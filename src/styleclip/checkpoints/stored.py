@@ -191,7 +191,9 @@ def array_type(code: Any, *_: Any) -> StoredType:
         return code
     if code in ("?", "bool"):
         code = "b1"
-    if not (isinstance(code, str) and re.fullmatch(r"([biufc](1|2|4|8|16)|[SU]\d{1,6})", code)):
+    if not (
+        isinstance(code, str) and re.fullmatch(r"([biufc](1|2|4|8|16)|[SU][1-9]\d{0,5})", code)
+    ):
         raise MalformedError(f"it holds a numpy array of {_shown(code)}, not of numbers or text")
     np.dtype(code)  # raises if there is no such size
     return StoredType(code)

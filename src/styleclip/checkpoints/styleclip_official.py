@@ -48,14 +48,14 @@ def infer_config(contents: dict[str, Any], source: str | Path) -> MapperConfig:
         return MapperConfig("style", tuple(_style_groups(state, source)))
     prefixes = {name: f"mapper.{theirs}" for name, theirs in NAMES.items()}
     found = {
-        name: state[f"{prefix}.mapping.1.weight"].shape[0]
+        name: _width(state, f"{prefix}.mapping.1.weight", source)
         for name, prefix in prefixes.items()
         if f"{prefix}.mapping.1.weight" in state
     }
     if found:
         groups = tuple(Group(name, *LEVELS[name], width) for name, width in found.items())
     elif "mapper.mapping.mapping.1.weight" in state:
-        width = state["mapper.mapping.mapping.1.weight"].shape[0]
+        width = _width(state, "mapper.mapping.mapping.1.weight", source)
         groups = (Group("all", 0, None, width),)
     else:
         raise CheckpointError(
@@ -63,6 +63,17 @@ def infer_config(contents: dict[str, Any], source: str | Path) -> MapperConfig:
             f"keys: {', '.join(list(state)[:5])}"
         )
     return MapperConfig("w_plus", groups, norm="layers")
+
+
+def _width(state: dict[str, Any], key: str, source: str | Path) -> int:
+    """The width of the network whose first layer is ``key``."""
+    shape: tuple[int, ...] = getattr(state[key], "shape", ())
+    if len(shape) != 2 or not shape[0]:
+        raise CheckpointError(
+            f"{source} has a {key} of the shape {list(shape)}, expected that of a linear layer: it "
+            "is damaged, or of another kind"
+        )
+    return int(shape[0])
 
 
 def rules(config: MapperConfig) -> list[Rule]:
@@ -87,9 +98,9 @@ def _their_name(group: Group) -> str:
 def _style_groups(state: dict[str, Any], source: str | Path) -> list[Group]:
     """The conv layers by their numbers 0, 2, 3, 5, 6, ...; toRGB has its block's width."""
     widths = {
-        int(match[1]): tensor.shape[0]
-        for key, tensor in state.items()
-        if (match := re.fullmatch(r"mapper\.mapper_(\d+)\.mapping\.1\.weight", key))
+        int(match[1]): _width(state, key, source)
+        for key in state
+        if (match := re.fullmatch(r"mapper\.mapper_(\d{1,3})\.mapping\.1\.weight", key))
     }
     groups, first = [], 0
     for number in range(max(widths, default=-1) + 2):  # the last layer is a toRGB

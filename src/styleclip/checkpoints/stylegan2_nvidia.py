@@ -59,18 +59,20 @@ def clamp_of(settings: Mapping[str, Any], source: str | Path) -> float | None:
         for key, value in ours.items():
             if re.fullmatch(pattern, key) and value != expected:
                 raise CheckpointError(
-                    f"{source} is a StyleGAN2 with {key} = {value!r}, and only {expected!r} is "
+                    f"{source} is a StyleGAN2 with {key} = {value!r:.60}, and only {expected!r} is "
                     "readable: take a network of the usual settings"
                 )
     clamps = {value for key, value in ours.items() if re.fullmatch(CLAMP, key)}
     if len(clamps) > 1:
-        found = ", ".join(sorted(map(repr, clamps)))
+        found = ", ".join(sorted(repr(each)[:20] for each in clamps)[:4])
         raise CheckpointError(f"{source} has layers of several conv_clamp ({found}): expected one")
     clamp = clamps.pop() if clamps else None
     if clamp is None:
         return None
     if isinstance(clamp, bool) or not isinstance(clamp, (int, float)) or not 0 < clamp < math.inf:
-        raise CheckpointError(f"{source} has conv_clamp = {clamp!r}, expected a positive number")
+        raise CheckpointError(
+            f"{source} has conv_clamp = {clamp!r:.40}, expected a positive number"
+        )
     return float(clamp)
 
 

@@ -47,26 +47,30 @@ def clamp_of(settings: Mapping[str, Any], source: str | Path) -> float | None:
     version = settings.get("version")
     if isinstance(version, int) and version < OLDEST_VERSION:
         raise CheckpointError(
-            f"{source} is a network of TensorFlow code older than StyleGAN2 (version {version}): "
-            "take one of StyleGAN2"
+            f"{source} is a network of TensorFlow code older than StyleGAN2 (version "
+            f"{version!r:.20}): take one of StyleGAN2"
         )
     for name, expected in SETTINGS.items():
         value = settings.get(f"static_kwargs.{name}", expected)
         if value is not None and value != expected:
             raise CheckpointError(
-                f"{source} is a StyleGAN2 with {name} = {value!r}, and only {expected!r} is "
+                f"{source} is a StyleGAN2 with {name} = {value!r:.60}, and only {expected!r} is "
                 "readable: take a network of config F's settings"
             )
     clamp = settings.get("static_kwargs.conv_clamp")
     if clamp is None:
         return None
     if isinstance(clamp, bool) or not isinstance(clamp, (int, float)) or not 0 < clamp < math.inf:
-        raise CheckpointError(f"{source} has conv_clamp = {clamp!r}, expected a positive number")
+        raise CheckpointError(
+            f"{source} has conv_clamp = {clamp!r:.40}, expected a positive number"
+        )
     return float(clamp)
 
 
-def as_pytorch(contents: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """The state dict that NVIDIA's PyTorch code would have.
+def as_pytorch(
+    contents: Mapping[str, Any], source: str | Path, shapes: bool = False
+) -> dict[str, Tensor]:
+    """The state dict that NVIDIA's PyTorch code would have; with ``shapes`` on the meta device.
 
     Raises ``CheckpointError`` for other networks, as of StyleGAN or progressive growing.
     """
@@ -86,12 +90,15 @@ def as_pytorch(contents: Mapping[str, Any], source: str | Path) -> dict[str, Ten
         if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
             raise CheckpointError(f"{source} holds {key} that is not an array of numbers")
         try:
-            array = np.array(change(value), np.float32, order="C")
+            array = change(value)
         except (ValueError, IndexError) as error:
             raise CheckpointError(
                 f"{source} holds {key} of the unusual shape {list(value.shape)}"
             ) from error
-        converted[name] = torch.from_numpy(array)
+        if shapes:
+            converted[name] = torch.empty(array.shape, device="meta")
+        else:
+            converted[name] = torch.from_numpy(np.array(array, np.float32, order="C"))
     return converted
 
 

@@ -9,8 +9,9 @@ image. The networks are `transformers` ones; nothing of CLIP is written again he
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -207,8 +208,22 @@ def _preprocessing(folder: Path) -> tuple[Sequence[float], Sequence[float], Inte
     resample = stated.get("resample", BICUBIC)
     if resample not in RESAMPLING:
         raise ValueError(f"it resizes pictures in way {resample}, known are {RESAMPLING}")
-    mean, std = stated.get("image_mean", OPENAI_MEAN), stated.get("image_std", OPENAI_STD)
+    mean, std = pixel_statistics(
+        stated.get("image_mean", OPENAI_MEAN), stated.get("image_std", OPENAI_STD)
+    )
     return mean, std, RESAMPLING[resample]
+
+
+def pixel_statistics(
+    mean: Iterable[Any], std: Iterable[Any]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of the pixels as a file states them: three numbers each, or ``ValueError``."""
+    found = tuple(float(number) for number in mean), tuple(float(number) for number in std)
+    if any(len(each) != 3 or not all(map(math.isfinite, each)) for each in found):
+        raise ValueError(f"mean {found[0]} and std {found[1]} are not three numbers each")
+    if min(found[1]) <= 0:
+        raise ValueError(f"the std {found[1]} of its pixels is not positive")
+    return found
 
 
 def resize(images: Tensor, size: int, interpolation: Interpolation = "bicubic") -> Tensor:

@@ -51,6 +51,8 @@ def set_back(
 ) -> Image.Image:
     """The photo, RGB, with the edit of one square in it; every other pixel is bit by bit the same.
 
+    So is its colour profile, without which all of them would look other than before.
+
     ``before`` and ``after`` [1,3,S,S] in [-1,1] are the generator's square without and with the
     edit, ``to_photo`` leads from their pixels to the photo's (``Aligned.to_photo``). Raises
     ``ArgumentError``.
@@ -59,6 +61,7 @@ def set_back(
         raise ArgumentError(
             f"expected two squares of one size, got {list(before.shape)} and {list(after.shape)}"
         )
+    profile = photo.info.get(images.PROFILE)
     photo = images.to_rgb(photo)
     size = before.shape[-1]
     coarse = max(1, min(size, round(to_photo.scale * size)))  # pixels that can be seen in the photo
@@ -71,7 +74,7 @@ def set_back(
     right, bottom = min(photo.width, right), min(photo.height, bottom)
     pixels = np.array(photo)
     if left >= right or top >= bottom:
-        return Image.fromarray(pixels)
+        return images.with_profile(Image.fromarray(pixels), profile)
 
     # A few rows at a time: where they lie in the square, what is laid there, and the mixture.
     if coarse < size:  # the photo is coarser than the square: average first
@@ -83,7 +86,7 @@ def set_back(
         laid = _sampled(layer, square.inverse, corner, part.shape[:2], size)  # [4,h,w]
         mixed = part.permute(2, 0, 1) * (1 - laid[:1]) + laid[1:]
         part.copy_(mixed.round_().clamp_(0, 255).permute(1, 2, 0))
-    return Image.fromarray(pixels)
+    return images.with_profile(Image.fromarray(pixels), profile)
 
 
 def _sampled(

@@ -131,9 +131,11 @@ def read_landmarks(path: str | Path) -> list[Landmarks]:
     """The faces in a JSON file (see ``parse_landmarks``). Raises ``LandmarksError``."""
     path = Path(path)
     try:
-        if path.stat().st_size > MOST_BYTES:
+        with path.open("rb") as stream:  # which may be a pipe, and say nothing of its size
+            content = stream.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
             raise LandmarksError(f"{path} is too large to be a file of landmarks: check the name")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(content.decode("utf-8"))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LandmarksError(

@@ -62,6 +62,8 @@ class StyleGAN2Config:
             )
         if self.mapping_layers < 1:
             raise ArgumentError(f"mapping_layers must be at least 1, got {self.mapping_layers}")
+        if self.clamp is not None and self.clamp <= 0:
+            raise ArgumentError(f"clamp must be a positive number or None, got {self.clamp}")
 
     @classmethod
     def config_f(cls, resolution: int = 1024) -> StyleGAN2Config:
