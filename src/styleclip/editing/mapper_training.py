@@ -99,10 +99,7 @@ class TrainingConfig:
     ) -> TrainingConfig:
         """Ours, for a kind of network: the paper's learn at a hundredth of their rate."""
         if network == "text":
-            if prompts == 1:
-                return cls()
-            # of hundreds it reaches each less far by itself, so it is held back less
-            return cls(steps=MANY_STEPS, patience=None, length_weight=0.001)
+            return cls() if prompts == 1 else cls(steps=MANY_STEPS, patience=None)
         return cls(network=network, rate=1.0, latent_weight=0.1)
 
     @classmethod
