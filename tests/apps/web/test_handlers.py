@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from styleclip.apps.web import engine as engines
 from styleclip.apps.web.controls import Controls
@@ -204,6 +206,31 @@ def test_a_trained_mapper_waits_for_its_sentence(page: Handlers) -> None:
     page.sentences.ask(session, 0, "a face with red hair", "")
     page.sentences.choose(session, 0, "mapper")
     assert session.look.rows[0].mapper is not None and session.look.rows[0].strength == 1
+
+
+@pytest.mark.parametrize("work", ["optimise", "drop"])
+def test_another_thread_may_go_on_after_every_answer(
+    page: Handlers, tmp_path: Path, work: str
+) -> None:
+    """gradio takes any of its threads, and a lock belongs to the one that took it."""
+    session = page.visit(OPTIMISE)
+    Image.new("RGB", (32, 32)).save(tmp_path / "me.png")
+    session.upload = Upload("me.png", (tmp_path / "me.png").read_bytes())
+    answers = page.long.optimise(session, 0) if work == "optimise" else page.long.dropped(session)
+    over, failures = list[bool](), list[BaseException]()
+
+    def go_on() -> None:
+        try:
+            over.append(next(answers, None) is None)
+        except BaseException as error:
+            failures.append(error)
+
+    while not failures and not (over and over[-1]):
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        thread.join(100)
+    assert not failures and session.lock.acquire(timeout=1)
+    session.lock.release()
 
 
 def test_work_of_a_sentence_that_went_while_it_waited(page: Handlers) -> None:

@@ -72,7 +72,8 @@ class LongWork:
                     if not look.edits:  # under the sentences that are there
                         look = self.engine.found(session.look.with_subject(look.subject))
                     session.change(look)
-                    yield [None, *whole(session, note)]
+                    answer = whole(session, note)
+                yield [None, *answer]  # without the lock: another thread may go on from here
         except StoppedError:
             yield [None, *whole(session, "Stopped.")]
         except gr.Error:
@@ -103,8 +104,8 @@ class LongWork:
                 for news in job:
                     yield self.updates.busy(session, news, since)
                 with session.lock:
-                    note = use(session, look, look.rows[index], job.result)
-                    yield whole(session, note)
+                    answer = whole(session, use(session, look, look.rows[index], job.result))
+                yield answer  # without the lock: another thread may go on from here
         except StoppedError:
             yield whole(session, "Stopped; everything is as it was.")
         except gr.Error:
