@@ -1,4 +1,4 @@
-"""A fuzzer of the readers of weights: any bytes give ``CheckpointError`` or a value.
+"""A fuzzer of all readers of files: any bytes give an error of ours, of one line, or a value.
 
   python -m tests.fuzz.readers [--seconds 60] [--seed 0] [--engine auto|atheris|mutations]
 With atheris (the extra ``fuzz``) it is guided by coverage of the checkpoints' code; without, the
@@ -11,19 +11,29 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
+import importlib
+import io
+import math
 import os
+import pkgutil
 import random
+import re
 import sys
 import tempfile
 import time
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.checkpoints import hostile
+from tests.checkpoints import hostile  # nothing of the room: atheris has to see it imported
 
 SLOW = 10.0
-LONGEST = 1 << 16  # larger samples are not mutated
+LONGEST = 1 << 16  # larger hostile samples are not mutated
+WORDS = (b"0", b"-1", b"3.5", b"1e999", b"99999999999999999999", b"null", b"[]", b"{}", b'"x"',
+         b"true", b"[" * 2000)  # fmt: skip
 WATCHED = {
     "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect",
     "pickle.find_class", "exec", "os.remove", "os.rename", "os.mkdir", "ctypes.dlopen",
@@ -36,32 +46,19 @@ class Failed(Exception):  # noqa: N818  # it is what the fuzzer finds, not an er
 
 def check(content: bytes, file: Path) -> int:
     """Read ``content`` with every reader; returns how many could. Raises ``Failed``."""
-    from styleclip.checkpoints import (
-        load_encoder,
-        load_generator,
-        load_identity,
-        load_latents,
-        load_mapper,
-        read_weights,
-    )
-    from styleclip.checkpoints.inspection import inspect
-    from styleclip.checkpoints.pickles import read_plain
-    from styleclip.errors import CheckpointError
+    from styleclip.errors import StyleclipError
 
-    readers: tuple[Callable[[Path], Any], ...] = (
-        read_weights, read_plain, load_generator, load_encoder, load_identity, load_mapper,
-        load_latents, inspect,
-    )  # fmt: skip
     file.write_bytes(content)
     found = 0
-    for read in readers:
+    for read in all_readers():
         started = time.process_time()
         EVENTS.clear()
         try:
-            with watched():
+            with watched(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what a file leaves open
                 read(file)
             found += 1
-        except CheckpointError as error:
+        except StyleclipError as error:
             if not str(error).isprintable():
                 raise Failed(f"{read.__name__}: more than one line: {error!r}") from error
         except Exception as error:
@@ -71,6 +68,24 @@ def check(content: bytes, file: Path) -> int:
         if time.process_time() - started > SLOW:
             raise Failed(f"{read.__name__}: {time.process_time() - started:.0f} s")
     return found
+
+
+def all_readers() -> tuple[Callable[[Path], Any], ...]:
+    """Every function that reads a file which a stranger may have written."""
+    from styleclip import checkpoints
+    from styleclip.checkpoints.inspection import inspect
+    from styleclip.checkpoints.pickles import read_plain
+    from styleclip.faces.landmarks import read_landmarks
+
+    loaders = (
+        checkpoints.load_generator, checkpoints.load_encoder, checkpoints.load_identity,
+        checkpoints.load_mapper, checkpoints.load_latents, checkpoints.load_edit,
+        checkpoints.load_tuning, checkpoints.load_bank, checkpoints.load_latent_map,
+        checkpoints.load_reader,
+    )  # fmt: skip
+    # what loads a CLIP imports 2,000 modules, so it is asked last
+    return (checkpoints.read_weights, read_plain, *loaders, inspect, read_landmarks,
+            checkpoints.load_clip)  # fmt: skip
 
 
 # --- what Python reports ------------------------------------------------------
@@ -105,19 +120,64 @@ def _note(event: str, args: tuple[Any, ...]) -> None:
 
 
 def seeds() -> list[bytes]:
-    """The good samples, and the hostile ones that are small."""
-    good = list(hostile.samples().values())
+    """The good samples, often, and the hostile ones that are small."""
     bad = hostile.corpus(Path("canary")) | hostile.inert(Path("canary"))
-    return good * 5 + [each for each in bad.values() if len(each) < LONGEST]
+    return good_samples() * 5 + [each for each in bad.values() if len(each) < LONGEST]
+
+
+def good_samples() -> list[bytes]:
+    """One of every layout, of our own, and some that have a bit of everything."""
+    from styleclip.checkpoints import layouts
+    from tests.checkpoints import samples
+
+    good = list(hostile.samples().values())
+    good.append(b'{"faces": [{"points": [[1, 2], [30, 2.5], [15, 20], [5, 40], [25, 41]]}]}')
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = Path(name)
+        writers: list[Callable[[], Path]] = [
+            *(lambda write=write: write(folder) for write, *_ in samples.FOREIGN.values()),
+            *(lambda kind=kind: samples.write_native(kind, folder) for kind in layouts.NATIVE),
+        ]
+        return good + [write().read_bytes() for write in writers]
 
 
 def mutated(draw: random.Random, inputs: list[bytes]) -> bytes:
-    """A sample with a few changes: bits, bytes, runs taken out, doubled or from another sample."""
-    content = bytearray(draw.choice(inputs))
+    """A sample with a few changes, often where a reader looks: its pickle, or its header.
+
+    Of an archive the pickle is changed and its checksum is made right, of safetensors the header
+    and its length: otherwise hardly a change would come further than those.
+    """
+    content = draw.choice(inputs)
+    if draw.random() < 0.3:
+        return changed(draw, content, inputs)
+    if content.startswith(b"PK\x03\x04"):
+        with contextlib.suppress(Exception):  # of a sample that is no archive to begin with
+            return _with_pickle(content, lambda pickled: changed(draw, pickled, inputs))
+    if content[8:9] == b"{":
+        end = 8 + int.from_bytes(content[:8], "little")
+        header = changed(draw, content[8:end], inputs)
+        return len(header).to_bytes(8, "little") + header + content[end:]
+    head = min(len(content), draw.choice((512, 8192)))
+    return changed(draw, content[:head], inputs) + content[head:]
+
+
+def _with_pickle(archive: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as read, zipfile.ZipFile(buffer, "w") as written:
+        for each in read.infolist():  # with its date: one seed, one sequence of bytes
+            entry = read.read(each)
+            written.writestr(each, change(entry) if each.filename.endswith("data.pkl") else entry)
+    return buffer.getvalue()
+
+
+def changed(draw: random.Random, sample: bytes, inputs: list[bytes]) -> bytes:
+    """Bits, bytes, numbers, and runs taken out, doubled or from another sample."""
+    content = bytearray(sample)
     for _ in range(draw.choice((1, 1, 2, 3, 8))):
         start = draw.randrange(len(content) + 1)
         end = min(len(content), start + draw.choice((1, 1, 2, 4, 8, 64)))
-        kind = draw.randrange(6)
+        kind = draw.randrange(7)
         if kind == 0 and start < len(content):
             content[start] ^= 1 << draw.randrange(8)
         elif kind == 1 and start < len(content):
@@ -130,6 +190,11 @@ def mutated(draw: random.Random, inputs: list[bytes]) -> bytes:
             other = draw.choice(inputs)
             place = draw.randrange(len(other) + 1)
             content[start:end] = other[place : place + (end - start)]
+        elif kind == 5:
+            found = list(re.finditer(rb"\d+|null|true|\[|\"", content))  # of text, such as JSON
+            if found:
+                spot = draw.choice(found)
+                content[spot.start() : spot.end()] = draw.choice(WORDS)
         else:
             content[start : start + 4] = draw.choice((0, 1, 0x7FFFFFFF, 0xFFFFFFFF)).to_bytes(
                 4, "little"
@@ -137,12 +202,12 @@ def mutated(draw: random.Random, inputs: list[bytes]) -> bytes:
     return bytes(content)
 
 
-def by_mutations(seconds: float, seed: int, file: Path) -> tuple[int, int]:
-    """How many inputs were read, and how many of their readings gave a value."""
+def by_mutations(seconds: float, seed: int, file: Path, most: float = math.inf) -> tuple[int, int]:
+    """How many inputs were read, ``most`` at most, and how many of their readings gave a value."""
     draw, inputs = random.Random(seed), seeds()
     warm_up(file)
     end, tried, found = time.monotonic() + seconds, 0, 0
-    while time.monotonic() < end:
+    while time.monotonic() < end and tried < most:
         content = mutated(draw, inputs)
         tried += 1
         try:
@@ -157,7 +222,7 @@ def warm_up(file: Path) -> None:
     """What is imported when it is first needed, is imported now."""
     for codec in ("cp437", "raw_unicode_escape", "unicode_escape"):
         codecs.lookup(codec)
-    for each in hostile.samples().values():
+    for each in good_samples():
         try:
             check(each, file)
         except Failed:
@@ -170,11 +235,15 @@ def by_atheris(seconds: float, seed: int, file: Path, corpus: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["styleclip.checkpoints"]):
-        import styleclip.checkpoints  # noqa: F401
+        import styleclip.checkpoints as room
+
+        # the room imports its modules when they are first asked for, which would be too late
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
     for i, each in enumerate(seeds()):
         (corpus / f"{i:04}").write_bytes(each)
     warm_up(file)
-    limits = [f"-max_total_time={int(seconds)}", f"-seed={seed}", f"-max_len={LONGEST}"]
+    limits = [f"-max_total_time={int(seconds)}", f"-seed={seed}", f"-max_len={16 * LONGEST}"]
     limits += ["-timeout=30", "-rss_limit_mb=4096", "-artifact_prefix=fuzz-failure-"]
     atheris.Setup([sys.argv[0], *limits, str(corpus)], lambda content: check(content, file))
     atheris.Fuzz()

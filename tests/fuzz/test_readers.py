@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import random
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,10 @@ from tests.checkpoints import hostile
 from tests.fuzz import readers
 
 
+@pytest.mark.slow
 def test_a_few_mutations_of_every_sample(tmp_path: Path) -> None:
-    tried, found = readers.by_mutations(seconds=1.0, seed=0, file=tmp_path / "file")
-    assert tried > 5
+    tried, found = readers.by_mutations(3600, seed=0, file=tmp_path / "file", most=20)
+    assert tried == 20
     assert found > 0
 
 
@@ -26,6 +30,26 @@ def test_mutations_are_the_same_for_the_same_seed() -> None:
     )
     assert first == second
     assert sum(each not in inputs for each in first) > 10
+
+
+def test_samples_are_of_every_layout_and_changes_come_as_far_as_their_readers() -> None:
+    """A change that a checksum or a length gives away tests nothing behind it."""
+    inputs = readers.seeds()
+    assert sum(each.startswith(b"PK") for each in inputs) > 50
+    assert sum(each[8:9] == b"{" for each in inputs) > 50
+    draw = random.Random(0)
+    archives = [each for each in inputs if each.startswith(b"PK") and len(each) > 1000]
+    kinds = {b"PK": archives, b"{": [each for each in inputs if each[8:9] == b"{"]}
+    for start, chosen in kinds.items():
+        changed = [readers.mutated(draw, chosen) for _ in range(40)]
+        whole = 0
+        for each in changed:
+            if start == b"PK":
+                with contextlib.suppress(Exception):
+                    whole += zipfile.ZipFile(io.BytesIO(each)).testzip() is None
+            else:
+                whole += 8 + int.from_bytes(each[:8], "little") <= len(each)
+        assert whole > 15
 
 
 def test_another_exception_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ are written under a temporary name and renamed, so that a reader never meets hal
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -197,17 +198,20 @@ def check_config(config: Any) -> None:
 
     Counts of what is built one by one are bounded: nothing else would end a network without end.
     """
-    hints = get_type_hints(type(config))
+    hints = _hints(type(config))  # type: ignore[arg-type]  # types can be hashed
     for field in fields(config):
         value = getattr(config, field.name)
-        if is_dataclass(value):
-            check_config(value)
         numbers = value if isinstance(value, tuple) else (value,)
         endless = field.name in COUNTS and any(
             isinstance(number, int) and number > MOST_LAYERS for number in numbers
         )
         if endless or not _fits(value, hints[field.name]):
             raise ArgumentError(f"{field.name} = {str(value)[:60]!r}")
+
+
+@functools.cache
+def _hints(config: Any) -> dict[str, Any]:
+    return get_type_hints(config)
 
 
 def _fits(value: Any, hint: Any) -> bool:
