@@ -145,5 +145,5 @@ def test_a_config_without_end_is_refused(clip_folder: Path) -> None:
     with pytest.raises(CheckpointError, match="asks for 1000000 layers"):
         load_clip(clip_folder)
     path.write_text("[" * 100_000)
-    with pytest.raises(CheckpointError, match="does not describe a CLIP"):
+    with pytest.raises(CheckpointError, match="is not the folder of a CLIP"):
         load_clip(clip_folder)
