@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from styleclip.checkpoints import load_generator, read_weights, save_generator, tensor_files
+from styleclip.checkpoints import (
+    load_generator,
+    loaders,
+    read_weights,
+    save_generator,
+    tensor_files,
+)
 from styleclip.errors import CheckpointError
+from styleclip.generators.stylegan2 import StyleGAN2
 from tests.checkpoints.test_native import CONFIG
 from tests.reference.networks import random_generator
 
@@ -121,3 +129,33 @@ def test_a_header_of_absurd_length_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes((1 << 40).to_bytes(8, "little") + b"{" + bytes(100))
     with pytest.raises(CheckpointError, match="header is of absurd length"):
         read_weights(tmp_path / "file")
+
+
+def test_a_file_of_entries_without_number_is_refused(tmp_path: Path) -> None:
+    entries = {str(i): entry([0], [0, 0]) for i in range(tensor_files.MOST_ENTRIES + 1)}
+    with pytest.raises(CheckpointError, match="more than 100000 entries"):
+        read_weights(written(json.dumps(entries), b"", tmp_path))
+
+
+def test_a_network_of_ours_is_held_once_while_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read, and the same laid out anew, would be twice its size."""
+    path = tmp_path / "generator.safetensors"
+    save_generator(path, random_generator(CONFIG))
+    read: list[weakref.ref[torch.Tensor]] = []
+
+    def noted(path: Path, *more: Any, **options: Any) -> Any:
+        weights = read_weights(path, *more, **options)
+        read.extend(map(weakref.ref, weights.contents.values()))
+        return weights
+
+    def laid_out(network: StyleGAN2) -> None:
+        ours = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
+        held.append(sum(each() is not None and id(each()) not in ours for each in read))
+
+    held: list[int] = []  # tensors as they were read, each time that memory is laid out
+    monkeypatch.setattr(loaders, "read_weights", noted)
+    monkeypatch.setattr(StyleGAN2, "channels_last", laid_out)
+    load_generator(path)
+    assert read and held[-1] == 0

@@ -274,6 +274,7 @@ def _image_settings(folder: Path, config: Any) -> tuple[int, tuple[float, ...], 
 def _native(weights: Weights, kind: str) -> Any:
     """A network that this project wrote: its config, the network, its tensors."""
     _, values, state_dict = parse_network(weights, kind)
+    weights.contents.clear()  # so that each weight is held once
     _, network = described(kind, values, weights.path)
     return _filled(network, state_dict, weights.path)
 
@@ -308,9 +309,10 @@ def empty_network(build: Callable[[C], N], config: C, source: Path) -> N:
         ) from error
 
 
-def _filled(network: N, state_dict: Mapping[str, Tensor], source: Path) -> N:
+def _filled(network: N, state_dict: dict[str, Tensor], source: Path) -> N:
+    """``state_dict`` is used up: each weight is held once while they are put in another order."""
     keymap.fill(network, state_dict, source)
-    del state_dict  # so that each weight is held once while their memory is put in another order
+    state_dict.clear()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.eval().requires_grad_(False)
     return network
@@ -345,6 +347,7 @@ class _ShapesOnly(TorchFunctionMode):
 
 def _native_generator(weights: Weights) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
     _, values, state_dict = parse_network(weights, KIND)
+    weights.contents.clear()  # so that each weight is held once
     config, _ = described(KIND, values, weights.path)
     return config, state_dict
 

@@ -27,6 +27,7 @@ TYPES = {
     "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8,
     "BOOL": torch.bool,
 }  # fmt: skip
+MOST_ENTRIES = 100_000
 LONGEST_HEADER = 32_000_000  # bytes; a network of 10,000 tensors has one of 1,500,000
 METADATA = "__metadata__"
 
@@ -45,6 +46,9 @@ def read_tensors(
     metadata = header.pop(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise MalformedError("its metadata is no text")
+
+    if len(header) > MOST_ENTRIES:
+        raise MalformedError(f"it has more than {MOST_ENTRIES} entries")
 
     # Where each tensor lies, and that together they are the rest of the file.
     start, size = source.position, source.end - source.position
