@@ -65,7 +65,7 @@ def run(question: Question, settings: Settings) -> dict[str, Any]:
     place = (generator, embedder, style, mean, std, columns, question, settings)
     literal = seconds_of_the_official_loop(*place)
     ours = seconds_of_ours(*place)
-    slope = seconds_of_slopes(*place)
+    slope = seconds_of_slopes(generator, embedder, style, settings)
     images, cosines = rows_of_a_trained_model(question)
     channels = int(seen.sum())
     hours = {
@@ -184,10 +184,7 @@ def seconds_of_ours(
     return sum(found) / len(found)
 
 
-def seconds_of_slopes(
-    generator: Any, embedder: Any, style: Any, mean: Any, std: Any, columns: Any,
-    question: Question, settings: Settings,
-) -> float:  # fmt: skip
+def seconds_of_slopes(generator: Any, embedder: Any, style: Any, settings: Settings) -> float:
     """Seconds for the slopes of all channels in one picture, one backward pass a component."""
     import torch
 

@@ -284,18 +284,23 @@ def described(kind: str, values: dict[str, Any], source: Path) -> tuple[Any, Any
 
     Raises ``CheckpointError`` for values that no network has.
     """
-    read, build = NETWORKS[kind]
+    config = _config(kind, values, source)
+    if kind == KIND:
+        return config, empty_generator(config, source)
+    return config, empty_network(NETWORKS[kind][1], config, source)
+
+
+def _config(kind: str, values: dict[str, Any], source: Path) -> Any:
+    """The config that a file of ours has. Raises ``CheckpointError`` for what no network has."""
     try:
-        config = read(values)
+        config = NETWORKS[kind][0](values)
         check_config(config)
     except Exception as error:  # a stranger's values fail in as many ways as there are configs
         raise CheckpointError(
             f"{source} has an unusable config: {first_line(error)} ({type(error).__name__}); it is "
             "damaged, or was not written here"
         ) from error
-    if kind == KIND:
-        return config, empty_generator(config, source)
-    return config, empty_network(build, config, source)
+    return config
 
 
 def empty_network(build: Callable[[C], N], config: C, source: Path) -> N:
@@ -348,8 +353,7 @@ class _ShapesOnly(TorchFunctionMode):
 def _native_generator(weights: Weights) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
     _, values, state_dict = parse_network(weights, KIND)
     weights.contents.clear()  # so that each weight is held once
-    config, _ = described(KIND, values, weights.path)
-    return config, state_dict
+    return _config(KIND, values, weights.path), state_dict
 
 
 def _nvidia_generator(

@@ -25,10 +25,11 @@ from styleclip.clip.embedder import Embedder
 from styleclip.editing.latent_map import (
     LatentMap,
     LatentMapConfig,
+    OnStep,
     enough_resolution,
     measure_latent_map,
 )
-from styleclip.editing.scan import OnScan, OnStep, Scan, embedding_basis, scan_channels
+from styleclip.editing.scan import OnScan, Scan, embedding_basis, scan_channels
 from styleclip.editing.slopes import embedding_slopes, prompt_response
 from styleclip.errors import ArgumentError
 from styleclip.generators import Generator

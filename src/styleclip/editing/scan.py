@@ -11,7 +11,7 @@ with b_c = 0 they do not count. A channel is done when its mean is known tightly
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from operator import eq
@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
+from styleclip.editing.latent_map import OnStep
 from styleclip.editing.slopes import embedding_slopes, principal_directions
 from styleclip.generators import Generator, Prefix
 from styleclip.latents import StyleLayer
@@ -29,7 +30,6 @@ from styleclip.latents import StyleLayer
 if TYPE_CHECKING:
     from styleclip.editing.relevance import RelevanceConfig
 
-OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 OnScan = Callable[["Scan"], None]
 
 
