@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -277,6 +278,22 @@ def test_guided_channels_need_fewer_images_for_the_same_rows(generator: StyleGAN
     assert count < 0.8 * plain
     for each in (led, alone):
         assert (each.matrix * whole.matrix).sum(dim=1)[conv].mean() > 0.98
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_slope_that_is_no_number_does_not_spoil_its_channel(
+    generator: StyleGAN2, monkeypatch: pytest.MonkeyPatch, bad: float
+) -> None:
+    def slopes(*arguments: Any) -> Tensor:
+        found = embedding_slopes(*arguments)
+        found[:, 0] = bad
+        return found
+
+    monkeypatch.setattr(scanning, "embedding_slopes", slopes)
+    config = replace(CONFIG, images=40, group=4, cosine=0.98)
+    found = measure_relevance(generator, Projection(), config)
+    assert found.matrix.isfinite().all()
+    assert (found.images[generator.layout.conv_columns()] < config.images).any()
 
 
 def test_the_stopping_rule_keeps_its_word() -> None:

@@ -223,6 +223,7 @@ def _guide(
         with torch.enable_grad():
             slopes = embedding_slopes(generator, embedder, part, scan.basis, resolution).cpu()
         turned = F.normalize(slopes, dim=0).permute(1, 2, 0).half()  # [n,S,K]
+        turned = turned.nan_to_num(0.0)  # one that overflowed guides nothing
         scan.slopes = torch.cat([scan.slopes, turned]) if len(scan.slopes) else turned
         if on_scan is not None:
             on_scan(scan)
