@@ -11,6 +11,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# A file of tests at a time in each of two processes, of one thread each: tiny networks gain nothing from more.
+TEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DELETE_ON_ERROR:
 .PHONY: demo test check benchmark docs notebooks wheel clean
@@ -21,14 +23,14 @@ demo: $(READY)
 		"a face with lipstick" --out out/demo --strip --force
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(TEST) -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(TEST)
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/startup.py

@@ -1,9 +1,10 @@
-"""What `--preserve` keeps: how often a named thing stays, with it and without, by the judge.
+"""What stays with an edit, by the judge: with `--preserve` and without, and over the threshold.
 
   python benchmarks/preserve.py [--pictures 100] [--threads 2] [--json FILE]
 For prompts that bring something along in the portraits world, by samples and by the exact bank, on
 held-out renders inverted in one pass: success, and of the attribute that is named how many pictures
-read as before. Ten minutes on two free cores. Needs skia: pip install "styleclip[portraits]".
+read as before. The paper's example, grey hair against wrinkles, at one strength over thresholds
+too. Ten minutes on two free cores. Needs skia: pip install "styleclip[portraits]".
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ CASES = (
     ("a face with a mohawk", ("hair_style", "mohawk"), "hair colour", "hair_colour"),
     ("a face with a beard", ("facial_hair", "beard"), "lipstick", "lipstick"),
 )
+THRESHOLDS, STRENGTH = (0.0, 0.05, 0.1, 0.15, 0.2), 4.0  # of the first case
 SEED = 3_000_000  # of the first portrait: no training and no table has these
 
 
@@ -63,30 +65,43 @@ def run(pictures: int, threads: int) -> dict[str, Any]:
         shown = [studio.render(w_plus[i], picked(edit, i) if edit else ()) for i in parts]
         return torch.cat([reader.read(each) for each in shown])
 
-    before, rows = read(), []
+    before = read()
+
+    def judged(edit: Edit, wanted: tuple[str, str], attribute: str) -> dict[str, Any]:
+        """Of the pictures that lack what is wanted: how many get it, and how many keep the rest."""
+        after = read(edit)
+        asked, value = reader.index(*wanted)
+        column = reader.names.index(attribute)
+        todo = before[:, asked] != value
+        hidden = (reader.hidden(before) | reader.hidden(after))[:, column]
+        same = (before == after)[:, column]
+        return {
+            "of": attribute,
+            "pictures": int(todo.sum()),
+            "success": float((after[todo][:, asked] == value).float().mean()),
+            "kept": float(same[todo & ~hidden].float().mean()),
+        }
+
+    rows: list[dict[str, Any]] = []
     for bank in ("samples", "exact"):
         relevance = studio.bank if bank == "exact" else None
         for prompt, wanted, group, attribute in CASES:
             for preserve in ((), (group,)):
-                row = {"bank": bank, "prompt": prompt, "preserve": list(preserve), "of": attribute}
+                row = {"bank": bank, "prompt": prompt, "preserve": list(preserve)}
                 try:
                     edit = studio.edit(
                         w_plus, prompt, DirectionConfig(), relevance=relevance, preserve=preserve
                     )
                 except PromptError as error:
-                    rows.append({**row, "refused": str(error)})
+                    rows.append({**row, "of": attribute, "refused": str(error)})
                     continue
-                after = read(edit)
-                asked, value = reader.index(*wanted)
-                column = reader.names.index(attribute)
-                todo = before[:, asked] != value
-                hidden = (reader.hidden(before) | reader.hidden(after))[:, column]
-                same = (before == after)[:, column]
-                rows.append(
-                    {**row, "pictures": int(todo.sum()),
-                     "success": float((after[todo][:, asked] == value).float().mean()),
-                     "kept": float(same[todo & ~hidden].float().mean())}
-                )  # fmt: skip
+                rows.append({**row, **judged(edit, wanted, attribute)})
+        prompt, wanted, _, attribute = CASES[0]
+        for beta in THRESHOLDS:
+            config = DirectionConfig(threshold=beta, strength=STRENGTH)
+            edit = studio.edit(w_plus, prompt, config, relevance=relevance)
+            row = {"bank": bank, "prompt": prompt, "threshold": beta, "strength": STRENGTH}
+            rows.append({**row, **judged(edit, wanted, attribute)})
     return {"threads": threads, "machine": machine(), "seed": SEED, "rows": rows}
 
 
@@ -98,7 +113,9 @@ def main() -> None:
     arguments = parser.parse_args()
     found = run(arguments.pictures, arguments.threads)
     for row in found["rows"]:
-        kept = " + ".join(row["preserve"]) or "-"
+        kept = " + ".join(row.get("preserve", [])) or "-"
+        if "threshold" in row:
+            kept = f"beta {row['threshold']:g}"
         told = row.get("refused") or f"success {row['success']:.3f}  {row['of']} {row['kept']:.3f}"
         print(f"{row['bank']:8} {row['prompt']:24} {kept:12} {told}")
     if arguments.json:

@@ -26,9 +26,10 @@ def test_every_case_is_judged_with_and_without(
     finally:
         torch.set_num_threads(threads)
     rows = json.loads(path.read_text())["rows"]
-    assert [(row["bank"], row["preserve"]) for row in rows] == [
-        ("samples", []), ("samples", ["age"]), ("exact", []), ("exact", ["age"]),
-    ]  # fmt: skip
+    each: list[object] = [[], ["age"], *preserve.THRESHOLDS]
+    assert [(row["bank"], row.get("preserve", row.get("threshold"))) for row in rows] == [
+        (bank, how) for bank in ("samples", "exact") for how in each
+    ]
     assert all(0 <= row["kept"] <= 1 and 0 <= row["success"] <= 1 for row in rows)
     assert "a face with grey hair" in capsys.readouterr().out
 
@@ -36,8 +37,16 @@ def test_every_case_is_judged_with_and_without(
 def test_the_committed_figures_show_that_preserving_keeps() -> None:
     path = Path(__file__).parents[2] / "benchmarks" / "results" / "preserve.json"
     rows = json.loads(path.read_text())["rows"]
-    kept = {(row["bank"], row["prompt"], bool(row["preserve"])): row["kept"] for row in rows}
+    kept = {(row["bank"], row["prompt"], bool(row["preserve"])): row["kept"]
+            for row in rows if "preserve" in row}  # fmt: skip
     pairs = [(kept[bank, prompt, True], was) for (bank, prompt, held), was in kept.items()
              if not held]  # fmt: skip
     assert len(pairs) == 2 * len(preserve.CASES)
     assert sum(now for now, _ in pairs) > sum(was for _, was in pairs)
+
+
+def test_the_committed_figures_show_that_the_threshold_keeps_faces_young() -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "preserve.json"
+    rows = [row for row in json.loads(path.read_text())["rows"] if row["bank"] == "samples"]
+    low, high = (next(row for row in rows if row.get("threshold") == beta) for beta in (0, 0.15))
+    assert high["kept"] > low["kept"] + 0.5 and high["success"] > 0.8
