@@ -32,7 +32,7 @@ CASES = (
     ("a face with a mohawk", ("hair_style", "mohawk"), "hair colour", "hair_colour"),
     ("a face with a beard", ("facial_hair", "beard"), "lipstick", "lipstick"),
 )
-THRESHOLDS, STRENGTH = (0.0, 0.05, 0.1, 0.15, 0.2), 4.0  # of the first case
+THRESHOLDS, STRENGTH = (0.0, 0.05, 0.1, 0.15, 0.2), 6.0  # of the first case
 SEED = 3_000_000  # of the first portrait: no training and no table has these
 
 
