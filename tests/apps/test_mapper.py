@@ -207,8 +207,12 @@ def test_a_log_is_written_where_tensorboard_is(run: Run, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run) -> None:
-    options = (PROMPT, "--latents", "12", "--steps", "60", "--batch", "2", "--save-every", "0")
+@pytest.mark.parametrize(
+    "kind", [(), ("a smiling face", "an old face"), ("--network", "levels", "--levels", "coarse")]
+)
+def test_killed_at_any_moment_it_ends_in_the_same_file(run: Run, kind: tuple[str, ...]) -> None:
+    few = ("--latents", "12", "--steps", "60", "--batch", "2", "--save-every", "0")
+    options = (PROMPT, *kind, *few)
     whole, killed = Path("whole.safetensors"), Path("killed.safetensors")
     seconds = run("mapper", "train", whole, *options, "--json").json()["seconds"]["train"]
     words = ("mapper", "train", killed, *options, "--model", run.model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -77,6 +79,12 @@ def test_measured_on_any_generator_and_the_same_twice(c_dim: int) -> None:
     again = measure_latent_map(generator, Pixels(), LatentMapConfig(samples=70, chunk=7))
     torch.testing.assert_close(found.matrix, again.matrix, rtol=1e-4, atol=1e-5)
     assert enough_resolution(generator, Pixels()) == 8
+
+
+@pytest.mark.parametrize("wrong", [{"chunk": 0}, {"ridge": -0.1}, {"ridge": float("nan")}])
+def test_wrong_numbers_are_explained(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=next(iter(wrong))):
+        LatentMapConfig(**wrong)
 
 
 def test_too_few_samples() -> None:

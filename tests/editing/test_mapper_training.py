@@ -353,7 +353,8 @@ def test_what_cannot_be_trained_or_applied(
         train(generator, latent_map, latents, prompts=[])
     with pytest.raises(ArgumentError, match="hardly differ"):
         train(generator, latent_map, latents[:1].repeat(5, 1, 1))
-    for wrong in ({"network": "foo"}, {"loss": "bar"}, {"batch": 0}, {"check_every": 0}):
+    for wrong in ({"network": "foo"}, {"loss": "bar"}, {"batch": 0}, {"check_every": 0},
+                  {"patience": 0}, {"average": 1.0}, {"goal": float("nan")}):  # fmt: skip
         with pytest.raises(ArgumentError):
             replace(CONFIG, **wrong)
     with pytest.raises(ArgumentError, match="learns one prompt, got 2"):
@@ -367,6 +368,9 @@ def test_what_cannot_be_trained_or_applied(
     mapper = TextMapper(NETWORK)
     with pytest.raises(ArgumentError, match="trained for another generator"):
         mapper.edit(torch.zeros(1, 4, WIDTH + 1), Projection(), RED)
+    wide = TextMapper(replace(NETWORK, embedding=EMBEDDING + 1))
+    with pytest.raises(ArgumentError, match="the CLIP that it was trained with"):
+        wide.edit(torch.zeros(1, 4, WIDTH), Projection(), RED)
 
 
 def test_ranger_is_its_three_parts() -> None:

@@ -572,7 +572,12 @@ def test_progress_is_told_of_slopes_too_and_ends_at_its_end(generator: StyleGAN2
     ("wrong", "words"),
     [({"images": 0}, "images"), ({"sigma": 0.0}, "sigma"), ({"cosine": 1.0}, "cosine"),
      ({"samples": 1}, "samples"), ({"batch": 0}, "batch"), ({"truncation": 0.0}, "no variety"),
-     ({"method": "gradient", "images": 1}, "at least 2 images")],
+     ({"method": "gradient", "images": 1}, "at least 2 images"),
+     ({"sigma": math.nan}, "sigma must be a finite number"),
+     ({"sigma": math.inf}, "sigma must be a finite number"),
+     ({"truncation": math.nan}, "truncation must be a finite number"),
+     ({"method": "instant"}, "choose from exact, gradient, samples"),
+     ({"resolution": "half"}, "choose from full, enough")],
 )  # fmt: skip
 def test_wrong_numbers_are_explained(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):

@@ -297,7 +297,10 @@ def test_every_picture_of_a_batch_keeps_its_floor_as_it_is_written() -> None:
     assert kept[lost < floor].max() < floor + 0.02  # no more is given up than has to be
 
 
-@pytest.mark.parametrize("wrong", [{"most": 0.0}, {"points": 0}, {"share": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"most": 0.0}, {"points": 0}, {"share": 0.0}, {"most": float("nan")},
+              {"goal": float("nan")}, {"identity_floor": float("nan")}]
+)  # fmt: skip
 def test_wrong_numbers_are_explained(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError):
         StrengthConfig(**wrong)

@@ -42,15 +42,10 @@ def apply_edits(
     for _, strength in edits:
         if not math.isfinite(strength):
             raise ArgumentError(f"a strength must be a finite number, got {strength}")
-    moved = w_plus
-    for edit, strength in edits:
-        if edit.w_plus_step is not None and strength != 0:
-            moved = moved + strength * _fitting(edit.w_plus_step, w_plus)
-    style = generator.affine(moved)
-    for edit, strength in edits:
-        if edit.style_step is not None and strength != 0:
-            style = style + strength * _fitting(edit.style_step, style)
-    return style
+    moving = [(edit, strength) for edit, strength in edits if strength != 0]
+    w_plus = _plus(w_plus, [(edit.w_plus_step, strength) for edit, strength in moving])
+    style = generator.affine(w_plus)
+    return _plus(style, [(edit.style_step, strength) for edit, strength in moving])
 
 
 @dataclass(frozen=True)
@@ -100,6 +95,18 @@ def moved_channels(
         deviations = None if std is None else float(size[column])
         found.append(MovedChannel(layer.name, channel, float(change[column]), deviations))
     return [each for each in found if each.change != 0]
+
+
+def _plus(latents: Tensor, steps: Sequence[tuple[Tensor | None, float]]) -> Tensor:
+    """latents + sum_i a_i step_i; steps are added by size, so rounding knows no order either."""
+    moves = [
+        strength * _fitting(step, latents).expand_as(latents)
+        for step, strength in steps
+        if step is not None
+    ]
+    if len(moves) > 1:
+        moves = list(torch.stack(moves).sort(dim=0).values)
+    return latents + sum(moves[1:], start=moves[0]) if moves else latents
 
 
 def _fitting(step: Tensor, latents: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
+from styleclip.editing.checking import check_finite
 from styleclip.errors import ArgumentError
 from styleclip.generators import Generator
 
@@ -29,6 +30,11 @@ class LatentMapConfig:
     ridge: float = 0.2
     seed: int = 0
     chunk: int = 32  # samples rendered at once
+
+    def __post_init__(self) -> None:
+        check_finite(self)
+        if self.ridge < 0 or self.chunk < 1:
+            raise ArgumentError("ridge must not be negative, and chunk at least 1")
 
     @classmethod
     def quick(cls) -> LatentMapConfig:

@@ -28,6 +28,7 @@ from styleclip.editing.asking import (
     look,
     shown_resolution,
 )
+from styleclip.editing.checking import check_choices, check_finite
 from styleclip.editing.latent_map import LatentMap, measure_latent_map
 from styleclip.editing.mapper import Mapper, MapperConfig
 from styleclip.editing.ranger import Ranger
@@ -82,14 +83,14 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ArgumentError(
-                    f"{name} is {getattr(self, name)!r}: choose from {', '.join(known)}"
-                )
-        for name in ("steps", "batch", "check_every"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_choices(self, CHOICES)
+        check_finite(self)
+        for name in ("steps", "batch", "check_every", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ArgumentError(f"{name} must be at least 1, got {value}")
+        if self.average is not None and not 0 <= self.average < 1:
+            raise ArgumentError(f"average must be at least 0 and below 1, got {self.average}")
         if self.network == "levels":
             MapperConfig.levels(1, self.levels)  # raises for a level that is not there
 

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
+from styleclip.editing.checking import check_choices, check_finite
 from styleclip.editing.latent_map import (
     LatentMap,
     LatentMapConfig,
@@ -35,6 +36,7 @@ from styleclip.errors import ArgumentError
 from styleclip.generators import Generator
 from styleclip.latents import StyleLayer
 
+CHOICES = {"method": ("exact", "gradient", "samples"), "resolution": ("full", "enough")}
 COPIES, KEPT, LOOKED = 6, 4, 8  # of `bytes_per_picture`
 
 
@@ -58,6 +60,8 @@ class RelevanceConfig:
     components: int = 48  # of gradients: principal directions of the embeddings
 
     def __post_init__(self) -> None:
+        check_choices(self, CHOICES)
+        check_finite(self)
         for name in ("images", "group", "batch", "components"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -90,6 +94,7 @@ class PromptRelevanceConfig:
     resolution: Literal["full", "enough"] = "enough"
 
     def __post_init__(self) -> None:
+        check_finite(self)
         if self.images < 1 or self.probes < 1 or self.samples < 2:
             raise ArgumentError("images and probes must be at least 1, samples at least 2")
         check_truncation(self.truncation)
@@ -97,7 +102,7 @@ class PromptRelevanceConfig:
 
 def check_truncation(truncation: float) -> None:
     """Raise ``ArgumentError`` where all pictures would be one."""
-    if truncation == 0 or not math.isfinite(truncation):
+    if truncation == 0:
         raise ArgumentError(
             f"at a truncation of {truncation:g} pictures have no variety that could be measured: "
             "give one above 0, such as 0.7"

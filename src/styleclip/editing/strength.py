@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from styleclip.clip.embedder import Embedder
+from styleclip.editing.checking import check_finite
 from styleclip.editing.directions import DirectionConfig, prompt_direction
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import LatentMap, enough_resolution
@@ -46,6 +47,7 @@ class StrengthConfig:
     full: bool = False  # CLIP too looks at full resolution, not only at what it needs
 
     def __post_init__(self) -> None:
+        check_finite(self)
         if (self.most is not None and self.most <= 0) or self.points < 1:
             raise ArgumentError("most and points must be positive")
         if not 0 < self.share <= 1:

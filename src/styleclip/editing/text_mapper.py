@@ -109,5 +109,10 @@ class TextMapper(nn.Module):
                 f"{list(w_plus.shape)}: was it trained for another generator?"
             )
         direction = prompt_direction(embedder, prompt).to(self.matrix)
+        if len(direction) != self.config.embedding:
+            raise ArgumentError(
+                f"this mapper reads texts as {self.config.embedding} numbers, this CLIP gives "
+                f"{len(direction)}: use the CLIP that it was trained with"
+            )
         step = self(w_plus.to(self.matrix), direction).expand(-1, w_plus.shape[1], -1)
         return Edit("mapper", prompt, w_plus_step=step, config=self.config.to_dict())
