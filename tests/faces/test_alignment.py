@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from styleclip import images
 from styleclip.errors import ArgumentError, LandmarksError
@@ -317,6 +317,20 @@ def test_the_padding_is_the_recipe_pixel_for_pixel(pads: list[int], side: float)
     assert np.abs(shade - np.median(expected, axis=(0, 1))).max() < 6
     apart = np.abs(found - expected)
     assert apart.mean() < 1 and apart.max() < 9
+
+
+@pytest.mark.parametrize("deviation", [5, 17, 40.96])
+@pytest.mark.parametrize("size", [(640, 480), (403, 301)])
+def test_a_wide_blur_of_fewer_pixels_is_that_blur(deviation: float, size: tuple[int, int]) -> None:
+    """The photo's own pixels blurred, of random shades and of a hard edge: within 2 of 255."""
+    random = np.random.default_rng(0)
+    photo = random.integers(0, 256, (size[1], size[0], 3), np.uint8)
+    photo[: size[1] // 3, size[0] // 2 :] = 255
+    picture = Image.fromarray(photo)
+    found = np.asarray(alignment._blurred(picture, deviation), np.int16)
+    full = np.asarray(picture.filter(ImageFilter.GaussianBlur(deviation)), np.int16)
+    inner = slice(int(2 * deviation), -int(2 * deviation))  # at its edges PIL repeats a pixel
+    assert np.abs(found - full)[inner, inner].max() <= 2
 
 
 def test_the_shade_of_the_padding_is_no_mean() -> None:

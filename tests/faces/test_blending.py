@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch import Tensor
 
 from styleclip import images
 from styleclip.errors import ArgumentError
-from styleclip.faces.alignment import Aligned, align, centre
+from styleclip.faces import blending
+from styleclip.faces.alignment import Aligned, Similarity, align, centre
 from styleclip.faces.blending import BlendConfig, likeness, set_back
 from tests.faces.faces import UPRIGHT, moved, similarity, smooth_photo
 
@@ -56,6 +61,43 @@ def test_outside_the_square_no_bit_changes(
         np.asarray(found)[inside > 0.06 + 2.5 / min(SIZE, round(square.to_photo.scale * SIZE))]
         == 255
     ).all()
+
+
+def literally(photo: Image.Image, before: Tensor, after: Tensor, to_photo: Similarity) -> Any:
+    """The equation at every pixel of the frame at once: float64 [H,W,3] in 0..255, not rounded."""
+    y, x = np.mgrid[0 : photo.height, 0 : photo.width]
+    z = to_photo.inverse(x + 1j * y) + 0.5 + 0.5j  # type: ignore[operator]
+    grid = torch.from_numpy(np.stack([z.real, z.imag], axis=-1)) / SIZE * 2 - 1
+    coarse = min(SIZE, round(to_photo.scale * SIZE))
+    shades = ((each[0] + 1) * 127.5 for each in (before, after))
+    layer = blending._layer(*shades, coarse, BlendConfig()).double()[None]
+    cover, *paint = F.grid_sample(layer, grid[None], mode="bicubic", align_corners=False)[0].numpy()
+    pixels = np.asarray(photo, np.float64)
+    return (pixels * (1 - cover[..., None]) + np.stack(paint, axis=-1)).clip(0, 255)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    scale=st.floats(30, 600),
+    degrees=st.one_of(st.sampled_from([0, 90, 180, -90, 1e-12]), st.floats(-180, 180)),
+    x=st.floats(-60, 220),
+    y=st.floats(-60, 220),
+    place=st.tuples(*[st.integers(0, 48)] * 2),
+    extent=st.sampled_from([0, 5, 16, 64]),
+)
+def test_what_is_left_out_of_the_work_is_where_nothing_is_laid(
+    scale: float, degrees: float, x: float, y: float, place: tuple[int, int], extent: int
+) -> None:
+    """An edit of a part of the square, or all, seen through a frame: as if no pixel was skipped."""
+    photo = smooth_photo(160, 150)
+    to_photo = Similarity(similarity(scale / SIZE, degrees, 0).turn, complex(x, y))
+    before = images.to_tensor(smooth_photo(SIZE, SIZE))
+    after = before.clone()
+    rows, columns = (slice(each, each + extent) for each in place)
+    after[..., rows, columns] = -after[..., rows, columns]
+    found = np.asarray(set_back(photo, before, after, to_photo), np.float64)
+    # half a shade by rounding, and what float32 is short of in coordinates
+    assert np.abs(found - literally(photo, before, after, to_photo)).max() < 0.51
 
 
 def test_without_an_edit_nothing_changes() -> None:

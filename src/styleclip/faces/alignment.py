@@ -22,6 +22,7 @@ from styleclip import images
 from styleclip.errors import ArgumentError, LandmarksError
 from styleclip.faces.landmarks import NAMES, Landmarks, Point, parse_landmarks
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 Template = Literal["ffhq"] | Landmarks  # points of a template lie in the unit square
 HALF = 0.5 + 0.5j  # from the middle of a pixel, where it is counted, to its corner
 SMALLEST = 32  # pixels of the photo across a face's square; fewer show no face
@@ -29,6 +30,7 @@ MARGIN = 4  # pixels round a crop, which the resampling reads
 DENSITY = 2.0  # samples taken each way for a pixel of the square
 # FFHQ's treatment of what lies outside the photo, in sides of the square
 PAD, BORDER, BLUR = 0.3, 0.1, 0.02
+SMOOTH = 8  # pixels; a wider blur is computed of fewer pixels, until it is as wide as that
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,10 @@ def affine(similarity: Similarity) -> tuple[float, float, float, float, float, f
     return turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag
 
 
-def bounds(square: Similarity) -> tuple[int, int, int, int]:
-    """The box of whole pixels (left, top, right, bottom) around a square in the photo."""
-    corners = [square(complex(x, y)) for x, y in _corners(0, 1)]
+def bounds(square: Similarity, part: Box = (0, 0, 1, 1)) -> tuple[int, int, int, int]:
+    """The box of whole pixels around a square in the photo, or around a ``part`` of the square."""
+    left, top, right, bottom = part
+    corners = [square(complex(x, y)) for x in (left, right) for y in (top, bottom)]
     xs, ys = [z.real for z in corners], [z.imag for z in corners]
     return math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys))
 
@@ -241,12 +244,19 @@ def _padded(crop: Image.Image, pads: list[int], side: float) -> Image.Image:
     grown = np.pad(pixels, ((top, bottom), (left, right), (0, 0)), mode="reflect")
     across = _distance(pixels.shape[1], left, right, side)
     down = _distance(pixels.shape[0], top, bottom, side)
-    outside = np.maximum(down[:, None], across[None, :])  # [h,w]
     padded = Image.fromarray(grown)
-    soft = padded.filter(ImageFilter.GaussianBlur(BLUR * side))
-    padded.paste(soft, mask=_mask(3 * outside + 1))
-    padded.paste(_shade(padded, pads, side), (0, 0, *padded.size), _mask(outside))
+    padded.paste(_blurred(padded, BLUR * side), mask=_mask(3 * across + 1, 3 * down + 1))
+    plain = Image.new("RGB", padded.size, _shade(padded, pads, side))
+    padded.paste(plain, mask=_mask(across, down))
     return padded
+
+
+def _blurred(picture: Image.Image, deviation: float) -> Image.Image:
+    """A Gaussian of ``deviation`` pixels, computed with no more pixels than such a blur needs."""
+    factor = max(1, int(deviation / SMOOTH))
+    small = picture.reduce(factor).filter(ImageFilter.GaussianBlur(deviation / factor))
+    whole = 0, 0, picture.width / factor, picture.height / factor
+    return small.resize(picture.size, Image.Resampling.BILINEAR, box=whole)
 
 
 def _shade(padded: Image.Image, pads: list[int], side: float) -> tuple[int, ...]:
@@ -257,8 +267,10 @@ def _shade(padded: Image.Image, pads: list[int], side: float) -> tuple[int, ...]
     return tuple(np.median(whole, axis=(0, 1)).round().astype(int).tolist())
 
 
-def _mask(shares: np.ndarray) -> Image.Image:
-    return Image.fromarray((255 * shares.clip(0, 1)).round().astype(np.uint8))
+def _mask(across: np.ndarray, down: np.ndarray) -> Image.Image:
+    """The larger of two shares, of a column and of a row, cut to 0..1, for every pixel."""
+    across, down = ((255 * each.clip(0, 1)).round().astype(np.uint8) for each in (across, down))
+    return Image.fromarray(np.maximum(down[:, None], across[None, :]))
 
 
 def _distance(length: int, before: int, after: int, side: float) -> np.ndarray:

@@ -9,6 +9,7 @@ have to go, or their outlines would shine through.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +20,10 @@ from torch import Tensor
 
 from styleclip import images
 from styleclip.errors import ArgumentError
-from styleclip.faces.alignment import HALF, Similarity, bounds
+from styleclip.faces.alignment import HALF, Box, Similarity, bounds
 
 MASK_SIZE = 256  # pixels each way in which changes are judged; they are smooth
-ROWS = 256  # of the photo that are mixed at once
+ROWS = 64  # of the photo that are mixed at once: what is in work stays in the cache
 FLAT = 3 * 10.0**2  # variance of three channels of 0..255 that counts as no structure
 
 
@@ -65,54 +66,92 @@ def set_back(
     photo = images.to_rgb(photo)
     size = before.shape[-1]
     coarse = max(1, min(size, round(to_photo.scale * size)))  # pixels that can be seen in the photo
-    layer = _layer(_shades(before), _shades(after), coarse, config)  # [4,S,S]
+    layer = _layer(_shades(before), _shades(after), coarse, config)  # [4,s,s]
+    seen = _seen(layer)
 
-    # The square in the photo, and the part of the frame that it covers.
-    square = Similarity(to_photo.turn, to_photo.shift - to_photo.turn * HALF + HALF)
-    left, top, right, bottom = bounds(Similarity(square.turn * size, square.shift))
+    # The unit square in the photo, and the part of the frame where something is laid.
+    square = Similarity(to_photo.turn * size, to_photo.shift - to_photo.turn * HALF + HALF)
+    back = square.inverse
+    left, top, right, bottom = bounds(square, seen)
     left, top = max(0, left), max(0, top)
     right, bottom = min(photo.width, right), min(photo.height, bottom)
-    pixels = np.array(photo)
-    if left >= right or top >= bottom:
-        return images.with_profile(Image.fromarray(pixels), profile)
 
     # A few rows at a time: where they lie in the square, what is laid there, and the mixture.
-    if coarse < size:  # the photo is coarser than the square: average first
-        layer = F.interpolate(layer[None], (coarse, coarse), mode="bicubic", antialias=True)[0]
-    region = torch.from_numpy(pixels)[top:bottom, left:right]
-    for row in range(0, bottom - top, ROWS):
-        part = region[row : row + ROWS]
-        corner = complex(left, top + row) + HALF
-        laid = _sampled(layer, square.inverse, corner, part.shape[:2], size)  # [4,h,w]
-        mixed = part.permute(2, 0, 1) * (1 - laid[:1]) + laid[1:]
-        part.copy_(mixed.round_().clamp_(0, 255).permute(1, 2, 0))
-    return images.with_profile(Image.fromarray(pixels), profile)
+    pixels = torch.from_numpy(np.array(photo))  # [H,W,3]
+    for row in range(top, bottom, ROWS):
+        rows = row, min(row + ROWS, bottom)
+        first, end = _columns(back, seen, rows, (left, right))
+        if first >= end:
+            continue
+        part = pixels[slice(*rows), first:end]
+        laid = _sampled(layer, back, complex(first, row) + HALF, part.shape[:2])  # [h,4,w]
+        mixed = part.transpose(1, 2) * (1 - laid[:, :1]) + laid[:, 1:]
+        part.copy_(mixed.round_().clamp_(0, 255).transpose(1, 2))
+    return images.with_profile(Image.fromarray(pixels.numpy()), profile)
 
 
-def _sampled(
-    layer: Tensor, back: Similarity, corner: complex, shape: tuple[int, ...], size: int
-) -> Tensor:
-    """The layer [4,S,S] at pixels of the photo, from ``corner``: [4,h,w]; 0 outside the square."""
+def _seen(layer: Tensor) -> Box:
+    """The part of a layer [4,s,s] that its samples see, in sides of the square; an empty one
+    if all of it is 0."""
+    shown, reach = layer.any(dim=0), 2  # pixels that a bicubic sample reads each way
+    ends = []
+    for dim in (0, 1):
+        at = shown.any(dim=dim).nonzero()
+        ends.append((int(at.min()) - reach, int(at.max()) + 1 + reach) if len(at) else (0, 0))
+    (left, right), (top, bottom) = [[each / len(shown) for each in pair] for pair in ends]
+    return max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)
+
+
+def _columns(
+    back: Similarity, box: Box, rows: tuple[int, int], columns: tuple[int, int]
+) -> tuple[int, int]:
+    """Which of the photo's ``columns`` a ``box`` of the square covers in some of these rows.
+
+    u = a x - b y + u0 and v = b x + a y + v0 both lie in the box: each of them bounds x.
+    """
+    first, end = columns
+    left, top, right, bottom = box
+    a, b = back.turn.real, back.turn.imag
+    u = (a, -b, back.shift.real, left, right)
+    v = (b, a, back.shift.imag, top, bottom)
+    for by_x, by_y, start, low, high in (u, v):
+        if abs(by_x) < 1e-9 * back.scale:  # the same along a row
+            continue
+        starts = [start + by_y * y for y in rows]
+        ends = (low - max(starts)) / by_x, (high - min(starts)) / by_x
+        first, end = max(first, math.floor(min(ends))), min(end, math.ceil(max(ends)))
+    return first, end
+
+
+def _sampled(layer: Tensor, back: Similarity, corner: complex, shape: tuple[int, ...]) -> Tensor:
+    """The layer [4,s,s] at pixels of the photo, from ``corner``: [h,4,w]; 0 outside the square."""
     down = torch.arange(shape[0], dtype=torch.float32)[:, None]
     across = torch.arange(shape[1], dtype=torch.float32)[None, :]
-    start, turn = (
-        back(corner) * 2 / size - (1 + 1j),
-        back.turn * 2 / size,
-    )  # -1 to 1 over the square
-    x = start.real + turn.real * across - turn.imag * down
-    y = start.imag + turn.imag * across + turn.real * down
-    grid = torch.stack([x, y], dim=-1)[None]
-    return F.grid_sample(layer[None], grid, mode="bicubic", align_corners=False)[0]
+    start, turn = back(corner) * 2 - (1 + 1j), back.turn * 2  # -1 to 1 over the square
+    grid = torch.empty(*shape, 2)
+    torch.add(start.real - turn.imag * down, turn.real * across, out=grid[..., 0])  # x
+    torch.add(start.imag + turn.real * down, turn.imag * across, out=grid[..., 1])  # y
+    # Every row is a sample of the batch, over which grid_sample goes with all its threads.
+    rows = layer.expand(len(grid), -1, -1, -1)
+    laid = F.grid_sample(rows, grid[:, None], mode="bicubic", align_corners=False)
+    return laid.squeeze(2)
 
 
 def _layer(before: Tensor, after: Tensor, coarse: int, config: BlendConfig) -> Tensor:
-    """What is laid over the photo: cover (a in the equation) and paint for R, G, B, [4,S,S]."""
+    """What is laid over the photo: cover (a in the equation) and paint for R, G, B, [4,s,s].
+
+    s is the size, or ``coarse`` where that is less.
+    """
     size = before.shape[-1]
     shown, redrawn = _masks(before, after, config)
     shown = shown * _border(size, 2 / coarse, config.feather)
     difference = after - before
     paint = shown * (difference + redrawn * (after - difference))
-    return torch.cat([shown * redrawn, paint])
+    layer = torch.cat([shown * redrawn, paint])[None]
+    if coarse < size:  # the photo is coarser than the square: average first
+        layer = F.interpolate(layer, (coarse, coarse), mode="bicubic", antialias=True)
+    # a pixel's four values side by side: samples turned against the rows read half as long
+    return layer.contiguous(memory_format=torch.channels_last)[0]
 
 
 def _masks(before: Tensor, after: Tensor, config: BlendConfig) -> tuple[Tensor, Tensor]:
