@@ -65,6 +65,14 @@ def test_refinement_comes_nearer(studio: Studio) -> None:
     assert error(5) < error(0)
 
 
+def test_a_method_by_its_name_is_told_what_it_is(tiny_model: Path) -> None:
+    studio = Studio.load(tiny_model)
+    with pytest.raises(
+        ArgumentError, match=r"got 'mapper': give OptimizationConfig\(\), .*studio.map"
+    ):
+        studio.edit(studio.sample(3), "a face with red hair", "mapper")  # type: ignore[arg-type]
+
+
 def test_without_an_encoder(tiny_model: Path, tmp_path: Path) -> None:
     import shutil
 

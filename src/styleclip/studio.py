@@ -251,6 +251,7 @@ class Studio(Networks):
         words that the model does not know. Raises ``PromptError``.
         """
         pair = self.prompt(prompt)
+        _check_method(config)
         for message in self.prompt_warnings(pair):
             warnings.warn(message, PromptWarning, stacklevel=2)
         if preserve and not isinstance(config, DirectionConfig):
@@ -463,3 +464,14 @@ def uses_latent_map(edit: Edit) -> bool:
         return False  # it looked for itself
     mapped = edit.config.get("space") == "mapped" or edit.method == "direction"
     return mapped or "strengths" in edit.config
+
+
+def _check_method(config: object) -> None:
+    """Raise ``ArgumentError`` for what is no method, such as its name on the command line."""
+    if not (
+        config is None or isinstance(config, OptimizationConfig | DirectionConfig | SavedMapper)
+    ):
+        raise ArgumentError(
+            f"the method is its settings, got {config!r}: give OptimizationConfig(), "
+            "DirectionConfig(), or a mapper, such as the model's own (studio.mapper)"
+        )

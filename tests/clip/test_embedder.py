@@ -328,6 +328,7 @@ def test_without_a_tokenizer_only_token_ids_are_read(embedder: ClipEmbedder) -> 
         ("a face with freckles, a zeppelin and glasses", ["freckles", "zeppelin"]),
         ("a face with red hair!", []),
         ("a face with freckles!", ["freckles"]),
+        ("a face with \N{TOP HAT} & a \N{UMBRELLA}", ["\N{TOP HAT}", "\N{UMBRELLA}"]),
         ("", []),
     ],
 )

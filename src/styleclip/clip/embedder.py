@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -152,12 +153,13 @@ class ClipEmbedder:
         return F.normalize(_vectors(features), dim=-1)
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of ``text`` that the tokenizer has no token for (none for OpenAI's)."""
+        """The words and symbols of ``text`` that the tokenizer cannot read (none for OpenAI's)."""
         unknown = getattr(self.tokenizer, "unk_token_id", None)
         end = getattr(self.tokenizer, "eos_token_id", None)
         if self.tokenizer is None or unknown is None or unknown == end:
             return []
         words = re.findall(r"[\w'-]+", text)
+        words += [letter for letter in text if unicodedata.category(letter) == "So"]  # an emoji
         encoded = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
         return [word for word, ids in zip(words, encoded, strict=True) if unknown in ids]
 

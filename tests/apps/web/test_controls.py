@@ -57,6 +57,61 @@ def test_a_number_that_is_typed_is_a_step(visit: Any, key: str) -> None:
     visitor.page.wait_for_function("location.search.includes('strength=2.5')")
 
 
+def test_a_number_beyond_the_bounds_or_none_is_put_right(visit: Any) -> None:
+    """What the box says, the picture, and the link are the same, and the server has no error."""
+    visitor = visit()
+    failed: list[int] = []
+    visitor.page.on("response", lambda it: failed.append(it.status) if it.status >= 400 else None)
+    number = visitor.page.locator("#strength-1 input[type=number]")
+    number.fill("")  # slides to nothing
+    number.type("300")
+    visitor.page.keyboard.press("Enter")
+    visitor.page.wait_for_function("location.search.includes('strength=20')")
+    visitor.page.wait_for_function("document.querySelector('.sc-after').alt.endsWith(' 20')")
+    visitor.page.wait_for_function(
+        "document.querySelector('#strength-1 input[type=number]').value == 20"
+    )
+    number.fill("")
+    visitor.page.keyboard.press("Enter")
+    visitor.page.wait_for_function(
+        "document.querySelector('#strength-1 input[type=number]').value == 20"
+    )
+    assert failed == []
+
+
+def test_words_that_are_typed_while_an_answer_comes_stay(visit: Any) -> None:
+    visitor = visit()
+    visitor.say("a face with glasses")
+    visitor.page.fill("#target-1 input, #target-1 textarea", "a face with a be")
+    visitor.page.wait_for_function("document.querySelector('.sc-after').alt.includes('glasses')")
+    visitor.page.wait_for_timeout(300)
+    assert visitor.value("#target-1") == "a face with a be"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_focus_of_a_text_is_seen(visit: Any, scheme: str) -> None:
+    visitor = visit(color_scheme=scheme)
+    for place in ("#target-1", "#seed", "#strength-1 [data-testid=number-input], #strength-1"):
+        text = visitor.page.locator(place).first.locator("input, textarea").first
+        text.focus()
+        style = "it => ['Style', 'Width'].map((name) => getComputedStyle(it)['outline' + name])"
+        assert text.evaluate(style) == ["solid", "2px"], place
+
+
+def test_what_is_seen_is_told_to_who_cannot_see(visit: Any) -> None:
+    """Help lines of inputs, whose they are, what is folded out."""
+    visitor = visit()
+    visitor.after(lambda: visitor.page.click("#add"))
+    visitor.page.wait_for_selector("[role=group][aria-label='Sentence 2'] #strength-2")
+    visitor.page.wait_for_selector("#more-1 button[aria-expanded=false]")
+    visitor.page.click("#more-1 button")
+    visitor.page.wait_for_selector("#more-1 button[aria-expanded=true]")
+    for control in ("#target-1", "#strength-1", "#threshold-1", "#seed", "#method-1"):
+        told = visitor.page.locator(f"{control} :is(input, textarea)").first
+        visitor.page.wait_for_selector(f"{control} [aria-describedby='info-{control[1:]}']")
+        assert visitor.text(f"#{told.get_attribute('aria-describedby')}")
+
+
 def steps(visitor: Visitor, count: int) -> None:
     """Wait until the history has so many."""
     visitor.page.wait_for_function(
@@ -118,6 +173,15 @@ def test_a_telephone_has_the_picture_beside_the_slider(visit: Any) -> None:
     frame, slider = (page.locator(each).bounding_box() for each in (".sc-frame", "#strength-1"))
     assert frame["y"] >= 0 and frame["y"] + frame["height"] < 844  # it stays
     assert slider["y"] > 0
+    page.click("#compare button")
+    page.click("#draw-grid")
+    page.wait_for_selector("#grid .sc-grid button")
+    assert (
+        page.evaluate(
+            "(it => it.scrollWidth - it.clientWidth)(document.querySelector('#grid .sc-grid'))"
+        )
+        <= 0
+    )
 
 
 def test_every_control_has_a_help_line(visit: Any) -> None:

@@ -19,8 +19,8 @@ from styleclip.apps.web.longwork import LongWork
 from styleclip.apps.web.looking import Looking
 from styleclip.apps.web.people import People
 from styleclip.apps.web.sentences import Sentences
-from styleclip.apps.web.session import Session
-from styleclip.apps.web.updates import Updates
+from styleclip.apps.web.session import MOST_ROWS, Session
+from styleclip.apps.web.updates import ROW_CONTROLS, Updates
 from styleclip.apps.web.uploads import Upload
 from styleclip.editing.mapper_training import TrainingConfig
 from styleclip.studio import Studio
@@ -116,6 +116,36 @@ def test_sliders_stay_within_bounds_whoever_sends_them(page: Handlers) -> None:
     page.sentences.slide(session, "threshold-1", float("nan"))
     (row,) = session.look.rows
     assert (row.strength, row.threshold) == (20.0, 0.0)
+
+
+def test_a_number_that_was_typed_is_put_right(page: Handlers) -> None:
+    """Beyond the bounds, or deleted: the controls show what the picture does."""
+    session = page.visit()
+    answer = page.sentences.keyed(session, event(control="strength-1", value=1e9, typed=True))
+    assert session.look.rows[0].strength == 20
+    slider = answer[-ROW_CONTROLS * MOST_ROWS + 2]
+    assert slider.value == slider.maximum == 20 and answer[0]["n"] == session.version
+    answer = page.sentences.keyed(session, event(control="strength-1", value=None, typed=True))
+    assert answer[-ROW_CONTROLS * MOST_ROWS + 2].value == 20 and len(session.moments) == 2
+
+
+def test_a_seed_that_is_none_is_said(page: Handlers) -> None:
+    session = page.visit()
+    for seed in (-1, 2.5, 1e30, float("1e15") * 10):
+        with pytest.raises(gr.Error, match="whole number from 0 to"):
+            page.people.someone(session, seed, 0.7)
+    assert 3 in page.people.someone(session, None, 0.7)  # it comes back
+    page.people.someone(session, 4, None)
+    assert (session.look.subject.source.seed, session.look.subject.source.truncation) == (4, 0.7)
+
+
+def test_an_answer_leaves_the_words_that_are_typed_meanwhile(page: Handlers) -> None:
+    session = page.visit()
+    page.sentences.another(session)
+    answer = page.sentences.ask(session, 1, GLASSES, "")
+    rows = answer[-ROW_CONTROLS * MOST_ROWS :]
+    texts = [rows[ROW_CONTROLS * index + place] for index in (0, 1) for place in (1, 6)]
+    assert texts == ["a face with red hair", "", gr.skip(), gr.skip()]
 
 
 def event(**values: object) -> gr.EventData:

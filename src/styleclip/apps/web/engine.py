@@ -20,7 +20,7 @@ from styleclip.apps.web.faces import square_of
 from styleclip.apps.web.jobs import Job, News, PoliteEmbedder, Turns
 from styleclip.apps.web.session import Look, Row, Subject, deviations, kept_by, rows_of
 from styleclip.apps.web.show import encode
-from styleclip.apps.web.telling import brief
+from styleclip.apps.web.telling import brief, capital
 from styleclip.errors import ArgumentError, ImageError
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class Engine:
                 for note in self.studio.prompt_warnings(self.pair(row))
             ]  # fmt: skip
             found += self.studio.preserve_warnings(look.keep)
-        return [f"{note[:1].upper()}{note[1:]}." for note in map(brief, dict.fromkeys(found))]
+        return [f"{capital(brief(note))}." for note in dict.fromkeys(found)]
 
     # long work
 

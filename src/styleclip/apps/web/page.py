@@ -28,7 +28,10 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Messages (gr.Error, gr.Warning) are only shown for events of the queue: NOW and LIVE raise none.
 QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", **PRIVATE}
 NOW: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
-LIVE: dict[str, Any] = {"trigger_mode": "always_last", **NOW}
+# Numbers come as they were typed: gradio fails at none, and at one beyond a slider's ends.
+TYPED: dict[str, Any] = {"preprocess": False}
+SETTLED: dict[str, Any] = {**TYPED, **NOW}
+LIVE: dict[str, Any] = {"trigger_mode": "always_last", **SETTLED}
 LONG: dict[str, Any] = {"concurrency_limit": LONG_AT_ONCE, **PRIVATE}
 DROPPING, DRAWING, OPTIMISING, TRAINING = (  # a file does not wait for somebody's training
     {**LONG, "show_progress": progress, "concurrency_id": kind}
@@ -61,7 +64,7 @@ class Page:
         for index, row in enumerate(c.rows):
             self._wire_row(c, index, row)
         session, whole = self.session, c.whole
-        c.keys.settle(self.sentences.keyed, session, c.past, **NOW)
+        c.keys.settle(self.sentences.keyed, session, whole, **NOW)
         c.chip_list.pick(self.sentences.chip, session, whole, **QUICK)
         c.add.click(self.sentences.another, session, whole, **QUICK)
         keeping = [session, c.keep]
@@ -77,9 +80,9 @@ class Page:
             people.begin, session, whole, **QUICK
         )  # fmt: skip
         someone = [session, c.seed, c.truncation]
-        c.dice.click(people.roll, [session, c.truncation], whole, **QUICK)
-        c.seed.submit(people.someone, someone, whole, **QUICK)
-        c.seed.blur(people.someone, someone, whole, **QUICK)
+        c.dice.click(people.roll, [session, c.truncation], whole, **TYPED, **QUICK)
+        c.seed.submit(people.someone, someone, whole, **TYPED, **QUICK)
+        c.seed.blur(people.someone, someone, whole, **TYPED, **QUICK)
         c.gallery.pick(people.example, session, whole, **QUICK)
         c.truncation.input(
             self.sentences.vary, [session, c.truncation], [c.stage, c.person], **LIVE
@@ -116,7 +119,7 @@ class Page:
 
     def _settles(self, c: Controls, slider: gr.Slider) -> None:
         at = [self.session, gr.State(slider.elem_id), slider]
-        slider.release(self.sentences.settle, at, c.past, **NOW)
+        slider.release(self.sentences.settle, at, c.past, **SETTLED)
 
     def _wire_looking(self, c: Controls) -> None:
         session, whole, looking = self.session, c.whole, self.looking

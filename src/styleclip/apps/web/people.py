@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from styleclip.apps.web.controls import TRUNCATION
-from styleclip.apps.web.links import Wanted, wanted_by
-from styleclip.apps.web.session import Look, Row, Session
+from styleclip.apps.web.links import LARGEST_SEED, Wanted, wanted_by
+from styleclip.apps.web.session import MOST_TRUNCATION, Look, Row, Session, within
 from styleclip.apps.web.show import thumb
 from styleclip.apps.web.telling import told
+from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
     from styleclip.apps.web.engine import Engine
@@ -65,24 +66,32 @@ class People:
                 session.complete(self.engine.found)
                 return self.updates.whole(session, " ".join(self.engine.notes(session.look)))
 
-    def roll(self, session: Session, truncation: float) -> list[Any]:
+    def roll(self, session: Session, truncation: float | None) -> list[Any]:
         """Somebody else."""
         return self._person(session, random.randrange(100_000), truncation)
 
-    def someone(self, session: Session, seed: float | None, truncation: float) -> list[Any]:
-        """The person of a seed."""
-        source = session.look.subject.source if session.begun else None
-        if seed is None or (source is not None and source.seed == int(seed)):
-            return self.updates.nothing()
-        return self._person(session, int(seed), truncation)
+    def someone(self, session: Session, seed: float | None, truncation: float | None) -> list[Any]:
+        """The person of a seed, as it was typed."""
+        with told():
+            if seed is None:  # deleted: whose it is comes back
+                return self.updates.whole(session)
+            if seed == session.look.subject.source.seed:
+                return self.updates.nothing()
+            if not 0 <= seed <= LARGEST_SEED or seed != int(seed):
+                raise ArgumentError(
+                    f"a seed is a whole number from 0 to {LARGEST_SEED}, got {seed:g}"
+                )
+            return self._person(session, int(seed), truncation)
 
     def example(self, session: Session, event: gr.EventData) -> list[Any]:
         """One of the examples."""
         with told():
             return self._person(session, EXAMPLES[int(event.index) % len(EXAMPLES)], TRUNCATION)
 
-    def _person(self, session: Session, seed: int, truncation: float) -> list[Any]:
+    def _person(self, session: Session, seed: int, truncation: float | None) -> list[Any]:
         with told(), session.lock:
-            subject = self.engine.person(seed, truncation)
+            if truncation is None:  # its number was deleted
+                truncation = session.look.subject.source.truncation
+            subject = self.engine.person(seed, abs(within(truncation, MOST_TRUNCATION)))
             session.change(self.engine.found(session.look.with_subject(subject)))
             return self.updates.whole(session)

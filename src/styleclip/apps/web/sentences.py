@@ -6,13 +6,12 @@ history grows by one. A control is named as its element is: "strength-2", "trunc
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from styleclip.apps.web.controls import AUTOMATIC
-from styleclip.apps.web.session import Look, Session
+from styleclip.apps.web.session import MOST_TRUNCATION, Look, Session, within
 from styleclip.apps.web.telling import plain, sentence, told
 from styleclip.errors import StyleclipError
 
@@ -38,7 +37,7 @@ class Sentences:
             if index >= len(session.look.rows) or not session.hears(index, target, neutral):
                 return self.updates.nothing()
             look = session.look.with_row(index, target=target, neutral=neutral)
-            return self._asked(session, look, index)
+            return self.updates.but_texts(self._asked(session, look, index), index)
 
     def entered(self, session: Session, index: int, target: str, neutral: str) -> list[Any]:
         """The same by Enter, which even an empty sentence is answered to."""
@@ -142,8 +141,15 @@ class Sentences:
             return self.updates.past(session)
 
     def keyed(self, session: Session, event: gr.EventData) -> list[Any]:
-        """The same by keys, or by a number that was typed."""
-        return self.settle(session, str(event.control), float(event.value))
+        """The same by keys, or by a number that was typed.
+
+        What is typed may be none, or beyond the bounds: then every control shows what is true.
+        """
+        value = None if event.value is None else float(event.value)
+        with session.lock:
+            past = self.settle(session, str(event.control), value)
+            typed = getattr(event, "typed", False)
+            return self.updates.whole(session) if typed else self.updates.only(past)
 
     def _moved(self, session: Session, control: str, value: float | None) -> str:
         """A slider stands somewhere; what is wrong with that: nothing, mostly."""
@@ -164,7 +170,7 @@ class Sentences:
         name, _, number = control.partition("-")
         if name == "truncation":
             source = look.subject.source
-            value = abs(_within(value, 2.0))
+            value = abs(within(value, MOST_TRUNCATION))
             if source.seed is None or source.truncation == value:
                 return None
             return look.with_subject(self.engine.person(source.seed, value))
@@ -173,13 +179,8 @@ class Sentences:
             return None  # removed a moment ago
         row = look.rows[index]
         if name == "strength":
-            value = _within(value, STEEPEST)
+            value = within(value, STEEPEST)
             same = row.strength == value and not row.fits
             return None if same else look.with_row(index, strength=value)
-        value = abs(_within(value, MOST_THRESHOLD))
+        value = abs(within(value, MOST_THRESHOLD))
         return None if row.threshold == value else look.with_row(index, threshold=value)
-
-
-def _within(number: float, most: float) -> float:
-    """A slider's number, whoever sent it: finite, and not beyond ``most`` either way."""
-    return min(max(float(number), -most), most) if math.isfinite(number) else 0.0

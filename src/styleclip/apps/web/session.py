@@ -8,6 +8,7 @@ directions are in deviations (alpha), of other edits in times the edit as it was
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ METHOD_OF_EDIT: dict[str, Method] = {
 MOST_ROWS = 5
 MOST_LOOKS = 60  # one can go back; a look is some kilobytes
 MOST_PIXELS = 12_000_000  # of the people among them: 36 MB, eleven of 1024 x 1024
+MOST_TRUNCATION = 2.0  # of links and of numbers that are typed; the slider has less
 MOST_STRENGTH = {"direction": 12.0, "mapper": 3.0, "optimisation": 3.0}  # either way, of sliders
 ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
@@ -329,3 +331,8 @@ def edit_tensor(number: float) -> Tensor:
     import torch
 
     return torch.tensor([number])
+
+
+def within(number: float, most: float) -> float:
+    """A slider's number, whoever sent it: finite, and not beyond ``most`` either way."""
+    return min(max(float(number), -most), most) if math.isfinite(number) else 0.0

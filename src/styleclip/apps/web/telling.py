@@ -12,8 +12,11 @@ import gradio as gr
 from styleclip.apps.web.jobs import StoppedError
 from styleclip.errors import StyleclipError
 
-# What is quoted, and too long to read: not the apostrophes of two words.
-QUOTED = re.compile(r"""(?<!\w)(?P<mark>['"])(?P<words>.{48,}?)(?P=mark)(?!\w)""", re.DOTALL)
+# What is quoted, and too long to read: not what stands between two quotations or apostrophes.
+QUOTED = re.compile(
+    r"""(?<![^\s(])(?P<mark>['"])(?P<words>(?:(?!(?P=mark)(?!\w)).){48,})(?P=mark)(?!\w)""",
+    re.DOTALL,
+)
 SHORT = 40  # letters that are left of it
 
 
@@ -40,5 +43,10 @@ def brief(text: str) -> str:
 
 def plain(error: Exception) -> str:
     """Text, for where the page shows text."""
-    text = brief(str(error))
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    text = capital(brief(str(error)))
+    return text + ("" if text.endswith(".") else ".")
+
+
+def capital(text: str) -> str:
+    """With a large first letter, unless it begins with a name, such as that of a file."""
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].isalpha() else text

@@ -49,6 +49,8 @@ def theme() -> gr.themes.Base:
         block_title_text_weight="550",
         checkbox_label_background_fill="white", checkbox_label_background_fill_dark="*neutral_800",
         checkbox_label_border_color="*neutral_300", checkbox_label_border_width="1px",
+        checkbox_label_border_color_dark="*neutral_600", checkbox_label_border_width_dark="1px",
+        checkbox_border_color="*neutral_500", checkbox_border_color_dark="*neutral_400",
     )  # fmt: skip
 
 

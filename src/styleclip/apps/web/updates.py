@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from styleclip.apps.web.engine import Engine
     from styleclip.apps.web.jobs import News
 
+ROW_CONTROLS = 8  # that a look sets, of each sentence: ``RowControls.all``
+
 
 class Updates:
     """Of the controls of one page, whose pictures ``engine`` draws."""
@@ -105,6 +107,16 @@ class Updates:
         """Everything stays as it is."""
         return [gr.skip()] * len(self.controls.whole)
 
+    def only(self, past: list[Any]) -> list[Any]:
+        """The controls of ``past``, and all others stay."""
+        nothing = self.nothing()
+        return [nothing[0], *past, *nothing[1 + len(past) :]]
+
+    def but_texts(self, whole: list[Any], index: int) -> list[Any]:
+        """An answer to the text boxes of a row, which may hold newer words by the time it comes."""
+        row = len(whole) - ROW_CONTROLS * (MOST_ROWS - index)
+        return [gr.skip() if i in (row + 1, row + 6) else it for i, it in enumerate(whole)]
+
     def _picture(self, session: Session, look: Look) -> Image.Image:
         """The picture of a look, drawn once for one after the other who asks."""
         drawn = session.drawn
@@ -115,7 +127,7 @@ class Updates:
     def _row(self, look: Look, index: int) -> list[Any]:
         """As ``RowControls.all`` has them."""
         if index >= len(look.rows):
-            return [gr.Group(visible=False), *[gr.skip()] * 7]
+            return [gr.Group(visible=False), *[gr.skip()] * (ROW_CONTROLS - 1)]
         row = look.rows[index]
         return [
             gr.Group(visible=True),

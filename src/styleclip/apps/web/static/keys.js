@@ -4,9 +4,9 @@ const MOVES = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home"
 const slider = (input) => input.closest("[id^=strength-], [id^=threshold-], #truncation");
 let moved = null; // the slider whose key is held
 
-const settle = (input) => {
-  const value = input.valueAsNumber;
-  if (Number.isFinite(value)) trigger("settle", { control: slider(input).id, value });
+const settle = (input, typed = false) => { // what is typed may be no number: the answer says what is true
+  const value = Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : null;
+  trigger("settle", { control: slider(input).id, value, typed });
 };
 const letGo = () => {
   if (moved) settle(moved);
@@ -25,7 +25,7 @@ listen("keyup", (input, event) => {
 });
 listen("focusout", letGo);
 listen("change", (input) => {
-  if (input.type === "number" && slider(input)) settle(input); // Enter, or the box is left
+  if (input.type === "number" && slider(input)) settle(input, true); // Enter, or the box is left
 });
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 listen("keydown", (input, event) => {

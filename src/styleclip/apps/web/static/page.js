@@ -9,6 +9,27 @@
     if (help && document.getElementById(help)) button.setAttribute("aria-describedby", help);
   });
 
+  // What gradio shows and does not tell: help lines of inputs, whose they are, what is folded out.
+  const tell = () => {
+    for (const info of document.querySelectorAll(".block[id] .info-text")) {
+      const block = info.closest(".block[id]");
+      info.id = `info-${block.id}`;
+      for (const input of block.querySelectorAll("input, textarea")) input.setAttribute("aria-describedby", info.id);
+    }
+    for (const row of document.querySelectorAll(".row-box > .row-box")) {
+      row.setAttribute("role", "group");
+      row.setAttribute("aria-label", `Sentence ${row.id.split("-")[1]}`);
+    }
+    for (const fold of document.querySelectorAll("button.label-wrap")) {
+      fold.setAttribute("aria-expanded", String(fold.classList.contains("open")));
+    }
+    due = 0;
+  };
+  let due = 0;
+  new MutationObserver(() => { due ||= setTimeout(tell, 200); })
+    .observe(document.body, { subtree: true, childList: true, attributeFilter: ["class"] });
+  tell();
+
   const press = (id) => document.querySelector(id)?.click();
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input:not([type=range]):not([type=radio]), textarea");
