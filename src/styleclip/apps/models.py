@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from styleclip.checkpoints.public import Bundle, Licence, PublicFile
 
 MEGABYTE = 1_000_000
+READERS = {  # what reads a part of a model
+    "generator": "load_generator",
+    "clip": "load_clip",
+    "encoder": "load_encoder",
+    "identity": "load_identity",
+}
 
 app = typer.Typer(
     help="Models of public files: fetch them, check them, or add your own.",
@@ -210,6 +216,8 @@ def add(
         "identity": identity,
     }
     parts = {part: _part(place, each) for part, each in stated.items() if each is not None}
+    for part, each in parts.items():
+        _check_kind(part, _file(place, each))
     values = {"name": name, "description": description, "neutral": neutral, "parts": parts}
     if faces:
         values["alignment"] = ALIGNED
@@ -298,6 +306,26 @@ def _part(place: Cache, stated: str) -> str:
             f"{stated} has not been fetched yet: run 'styleclip models fetch {stated}' first"
         )
     return stated
+
+
+def _file(place: Cache, part: str) -> Path:
+    """Where a part that ``_part`` wrote lies."""
+    path = Path(part)
+    return path if path.is_absolute() else place.file(part)
+
+
+def _check_kind(part: str, path: Path) -> None:
+    """Raise ``CheckpointError`` for a file that cannot be the part of a model that it shall be."""
+    from styleclip.checkpoints.inspection import inspect
+
+    if part not in READERS:
+        return
+    layout, wanted = inspect(path).layout, READERS[part]
+    if layout.reader != wanted:
+        raise CheckpointError(
+            f"{path} is {layout.hint}: give --{part} a file that {wanted} reads; 'styleclip "
+            "inspect' says what a file is"
+        )
 
 
 def _write_description(target: Path, values: dict[str, Any]) -> None:
