@@ -17,7 +17,7 @@ from styleclip.apps.web.controls import Controls
 from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.longwork import LongWork
 from styleclip.apps.web.looking import Looking
-from styleclip.apps.web.people import People
+from styleclip.apps.web.people import EXAMPLES, People
 from styleclip.apps.web.sentences import Sentences
 from styleclip.apps.web.session import MOST_ROWS, Session
 from styleclip.apps.web.updates import ROW_CONTROLS, Updates
@@ -146,6 +146,23 @@ def test_an_answer_leaves_the_words_that_are_typed_meanwhile(page: Handlers) -> 
     rows = answer[-ROW_CONTROLS * MOST_ROWS :]
     texts = [rows[ROW_CONTROLS * index + place] for index in (0, 1) for place in (1, 6)]
     assert texts == ["a face with red hair", "", gr.skip(), gr.skip()]
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [("?seed=abc", "'abc' is no number"), ("?to=a&by=evil", "method 'evil'"),
+     ("?seed=3" + "&to=a" * 7, "7 sentences")],
+)  # fmt: skip
+def test_a_link_that_cannot_be_read_opens_the_page_all_the_same(
+    page: Handlers, query: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else there was no picture, and a reload asked for the same link again."""
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda text, **_: said.append(text))
+    session = page.visit(query)
+    assert session.look.subject.source.seed == EXAMPLES[0]
+    (sentence,) = said
+    assert reason in sentence
 
 
 def event(**values: object) -> gr.EventData:

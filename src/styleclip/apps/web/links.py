@@ -65,9 +65,9 @@ def wanted_by(query: str) -> Wanted | None:
     try:
         for name, value in pairs:
             if name == "seed":
-                wanted = replace(wanted, seed=_within(int(value), 0, LARGEST_SEED))
+                wanted = replace(wanted, seed=_within(_number(int, value), 0, LARGEST_SEED))
             elif name == "truncation":
-                wanted = replace(wanted, truncation=_within(float(value), 0, 2))
+                wanted = replace(wanted, truncation=_within(_number(float, value), 0, 2))
             elif name == "to":
                 rows.append(Row(target=value[:MOST_LETTERS], fits=True))
             elif name == "keep":
@@ -78,9 +78,11 @@ def wanted_by(query: str) -> Wanted | None:
                 continue  # somebody else's
             found = True
     except ValueError as error:
-        raise ArgumentError(f"this link cannot be read ({error}): ask for it again") from error
+        raise ArgumentError(f"this link cannot be read ({error}), so it is not used") from error
     if len(rows) > MOST_ROWS:
-        raise ArgumentError(f"this link has {len(rows)} sentences, the page holds {MOST_ROWS}")
+        raise ArgumentError(
+            f"this link has {len(rows)} sentences, the page holds {MOST_ROWS}: it is not used"
+        )
     return replace(wanted, rows=tuple(rows)) if found else None
 
 
@@ -93,8 +95,15 @@ def _told(row: Row, name: str, value: str) -> Row:
                 return replace(row, method=method)
         raise ValueError(f"method {value[:20]!r}")
     if name == "strength":
-        return replace(row, strength=_within(float(value), -20, 20), fits=False)
-    return replace(row, threshold=_within(float(value), 0, 0.99))
+        return replace(row, strength=_within(_number(float, value), -20, 20), fits=False)
+    return replace(row, threshold=_within(_number(float, value), 0, 0.99))
+
+
+def _number(kind: type[Number], value: str) -> Number:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ValueError(f"{value[:20]!r} is no number") from None
 
 
 def _within(number: Number, low: float, high: float) -> Number:

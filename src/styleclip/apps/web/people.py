@@ -15,7 +15,7 @@ from styleclip.apps.web.controls import TRUNCATION
 from styleclip.apps.web.links import LARGEST_SEED, Wanted, wanted_by
 from styleclip.apps.web.session import MOST_TRUNCATION, Look, Row, Session, within
 from styleclip.apps.web.show import thumb
-from styleclip.apps.web.telling import told
+from styleclip.apps.web.telling import sentence, told
 from styleclip.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ class People:
         """The first picture, before any word is understood."""
         note = "" if self.engine.knows_text else "Getting ready to read sentences …"
         with told():
-            wanted = wanted_by(query or "")
+            wanted = None
+            try:
+                wanted = wanted_by(query or "")
+            except ArgumentError as error:  # the page opens as it does without a link
+                gr.Warning(sentence(error), title="")
             if wanted is None:
                 opening = Row(self.updates.controls.opening, fits=True)
                 wanted = Wanted(EXAMPLES[0], TRUNCATION, (opening,))
