@@ -23,7 +23,7 @@ from styleclip.errors import ArgumentError
 from styleclip.faces.alignment import HALF, Box, Similarity, bounds
 
 MASK_SIZE = 256  # pixels each way in which changes are judged; they are smooth
-ROWS = 64  # of the photo that are mixed at once: what is in work stays in the cache
+ROWS = 256  # of the photo that are mixed at once; of fewer, two threads often wait for each other
 FLAT = 3 * 10.0**2  # variance of three channels of 0..255 that counts as no structure
 
 
@@ -85,7 +85,8 @@ def set_back(
             continue
         part = pixels[slice(*rows), first:end]
         laid = _sampled(layer, back, complex(first, row) + HALF, part.shape[:2])  # [h,4,w]
-        mixed = part.transpose(1, 2) * (1 - laid[:, :1]) + laid[:, 1:]
+        cover, paint = laid[:, :1], laid[:, 1:]
+        mixed = torch.addcmul(paint, part.transpose(1, 2).float(), 1 - cover)
         part.copy_(mixed.round_().clamp_(0, 255).transpose(1, 2))
     return images.with_profile(Image.fromarray(pixels.numpy()), profile)
 
