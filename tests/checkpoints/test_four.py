@@ -236,6 +236,7 @@ READERS: dict[str, Reader] = {
     "mapper in S": mapper_reader("mapper-stylespace.pt", "mapper.mapper_3.mapping.2.bias"),
     "ours, generator": native("stylegan2", "const"),
     "ours, encoder": native("encoder", "hidden.bias"),
+    "ours, e4e": native("pyramid-encoder", "lateral_fine.bias"),
     "ours, identity": native("identity", "downs.1.bias"),
     "ours, reader": native("reader", "trunk.4.weight"),
     "ours, ArcFace": native("arcface", "embedding.bias"),
