@@ -6,8 +6,6 @@ or stopped goes on where it was; a file is only there under its name when it is 
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from styleclip.apps.adding import check_parts, located, write_description, written
 from styleclip.apps.console import answer, complain, progress
 from styleclip.apps.options import Force, Json
 from styleclip.apps.outputs import make_folder
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
     from styleclip.checkpoints.public import Bundle, Licence, PublicFile
 
 MEGABYTE = 1_000_000
-READERS = {  # what reads a part of a model
-    "generator": "load_generator",
-    "clip": "load_clip",
-    "encoder": "load_encoder",
-    "identity": "load_identity",
-}
 
 app = typer.Typer(
     help="Models of public files: fetch them, check them, or add your own.",
@@ -215,13 +208,12 @@ def add(
         "encoder": encoder,
         "identity": identity,
     }
-    parts = {part: _part(place, each) for part, each in stated.items() if each is not None}
-    for part, each in parts.items():
-        _check_kind(part, _file(place, each))
+    parts = {part: written(place, each) for part, each in stated.items() if each is not None}
+    check_parts({part: located(place, each) for part, each in parts.items()})
     values = {"name": name, "description": description, "neutral": neutral, "parts": parts}
     if faces:
         values["alignment"] = ALIGNED
-    _write_description(target, values)
+    write_description(target, values)
     if place.folder != _cache(None).folder:
         complain(f"other commands find it with STYLECLIP_HOME={place.folder}", kind="note")
     line = f"wrote {target}; use it with --model {name}"
@@ -290,52 +282,6 @@ def _fetch_one(place: Cache, file: PublicFile, on_step: Any) -> dict[str, Any]:
             "on", kind="note",
         )  # fmt: skip
     return {"name": file.name, "path": str(path), "size": path.stat().st_size, "sha256": known}
-
-
-def _part(place: Cache, stated: str) -> str:
-    """How a file is written into ``model.json``: its whole path, or a public file's name."""
-    from styleclip.checkpoints.public import FILES
-
-    path = Path(stated).expanduser()
-    if path.exists():
-        return str(path.absolute())
-    if stated not in FILES:
-        raise ArgumentError(f"there is no file {stated}: check the path")
-    if not place.file(stated).is_file():
-        raise ArgumentError(
-            f"{stated} has not been fetched yet: run 'styleclip models fetch {stated}' first"
-        )
-    return stated
-
-
-def _file(place: Cache, part: str) -> Path:
-    """Where a part that ``_part`` wrote lies."""
-    path = Path(part)
-    return path if path.is_absolute() else place.file(part)
-
-
-def _check_kind(part: str, path: Path) -> None:
-    """Raise ``CheckpointError`` for a file that cannot be the part of a model that it shall be."""
-    from styleclip.checkpoints.inspection import inspect
-
-    if part not in READERS:
-        return
-    layout, wanted = inspect(path).layout, READERS[part]
-    if layout.reader != wanted:
-        raise CheckpointError(
-            f"{path} is {layout.hint}: give --{part} a file that {wanted} reads; 'styleclip "
-            "inspect' says what a file is"
-        )
-
-
-def _write_description(target: Path, values: dict[str, Any]) -> None:
-    temporary = target.with_name(f"{target.name}.part")
-    make_folder(target.parent)
-    try:
-        temporary.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
-        os.replace(temporary, target)
-    except OSError as error:
-        raise ArgumentError(f"{target} cannot be written ({error.strerror})") from error
 
 
 def _bundle_row(place: Cache, bundle: Bundle) -> dict[str, Any]:

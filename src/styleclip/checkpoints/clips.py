@@ -118,19 +118,21 @@ def has_tokenizer(folder: Path) -> bool:
     return (folder / "tokenizer.json").is_file() or all((folder / n).is_file() for n in names)
 
 
+def check_tokenizer(path: Path, tokens: int) -> None:
+    """Raise ``CheckpointError`` unless it is a vocabulary file for so many tokens, or a folder."""
+    if path.is_file():
+        clip_vocabulary.read_vocabulary(path, tokens)
+    else:
+        _check_tokenizer_folder(path)
+
+
 def read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
     """The tokenizer in ``folder``, or of a vocabulary file, if it fits the text tower."""
     from transformers import CLIPTokenizer
 
     if folder.is_file():
         return clip_vocabulary.read_vocabulary(folder, config.vocab_size)
-    if not folder.is_dir():
-        raise CheckpointError(f"there is no tokenizer folder {folder}: check the path")
-    if not has_tokenizer(folder):
-        raise CheckpointError(
-            f"{folder} holds no CLIP tokenizer: it has neither tokenizer.json nor vocab.json and "
-            "merges.txt"
-        )
+    _check_tokenizer_folder(folder)
     tokenizer: CLIPTokenizer
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
@@ -145,6 +147,16 @@ def read_tokenizer(folder: Path, config: Any) -> CLIPTokenizer:
             "tokenizer=FOLDER"
         )
     return tokenizer
+
+
+def _check_tokenizer_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no tokenizer folder {folder}: check the path")
+    if not has_tokenizer(folder):
+        raise CheckpointError(
+            f"{folder} holds no CLIP tokenizer: it has neither tokenizer.json nor vocab.json and "
+            "merges.txt"
+        )
 
 
 def _locate(path: str | Path) -> Path:

@@ -58,6 +58,7 @@ MEAN_W = "the mean w, computed from 10,000 samples"
 TOKENIZER = "a tokenizer: give one, or texts cannot be read"
 CLAMP = "conv_clamp: nothing is clamped (networks trained with float16 layers have 256)"
 METHOD = 'whether rows are offsets from the first: say method "e4e" or "psp"'
+GENERATOR_INSIDE = "a generator (load_generator reads it)"
 PROMPTS = "its prompts, and the hashes of its generator and CLIP"
 # of our own files: entries whose shapes say what they belong to
 SHAPES = {"edit": ("w_plus_step", "style_step"), "tuning": ("pivot",), "directions": ("matrix",),
@@ -88,6 +89,11 @@ class Inspection:
     figures: dict[str, Any]
     missing: list[str] = field(default_factory=list)
     inside: list[str] = field(default_factory=list)
+
+    @property
+    def carries_generator(self) -> bool:
+        """Whether an encoder's or a mapper's file holds a generator that is read, too."""
+        return GENERATOR_INSIDE in self.inside
 
 
 Facts = tuple[Mapping[str, Any], dict[str, Any], list[str]]  # entries, figures, missing
@@ -160,7 +166,7 @@ def _tensors(entries: Any) -> Iterator[Any]:
 def _inside(weights: Weights, layout: Layout, names: list[str]) -> list[str]:
     """What else is in there, in words."""
     if layout in (layouts.PYRAMID, layouts.MAPPER):
-        return ["a generator (load_generator reads it)"] if _has_decoder(weights) else []
+        return [GENERATOR_INSIDE] if _has_decoder(weights) else []
     used = {layouts.NVIDIA: "G_ema", layouts.TENSORFLOW: "Gs"}.get(layout)
     networks = stylegan2_rosinality.NETWORKS
     used = next((n for n in networks if n in names), None) if used is None else used
