@@ -3,7 +3,7 @@
   python benchmarks/preserve.py [--pictures 100] [--threads 2] [--json FILE]
 For prompts that bring something along in the portraits world, by samples and by the exact bank, on
 held-out renders inverted in one pass: success, and of the attribute that is named how many pictures
-read as before. The paper's example, grey hair against wrinkles, at one strength over thresholds
+read as before. The paper's example, grey hair against wrinkles, at fixed strengths over thresholds
 too. Ten minutes on two free cores. Needs skia: pip install "styleclip[portraits]".
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ CASES = (
     ("a face with a mohawk", ("hair_style", "mohawk"), "hair colour", "hair_colour"),
     ("a face with a beard", ("facial_hair", "beard"), "lipstick", "lipstick"),
 )
-THRESHOLDS, STRENGTH = (0.0, 0.05, 0.1, 0.15, 0.2), 6.0  # of the first case
+THRESHOLDS, STRENGTHS = (0.0, 0.05, 0.1, 0.15, 0.2), (4.0, 6.0)  # of the first case
 SEED = 3_000_000  # of the first portrait: no training and no table has these
 
 
@@ -97,10 +98,10 @@ def run(pictures: int, threads: int) -> dict[str, Any]:
                     continue
                 rows.append({**row, **judged(edit, wanted, attribute)})
         prompt, wanted, _, attribute = CASES[0]
-        for beta in THRESHOLDS:
-            config = DirectionConfig(threshold=beta, strength=STRENGTH)
+        for alpha, beta in product(STRENGTHS, THRESHOLDS):
+            config = DirectionConfig(threshold=beta, strength=alpha)
             edit = studio.edit(w_plus, prompt, config, relevance=relevance)
-            row = {"bank": bank, "prompt": prompt, "threshold": beta, "strength": STRENGTH}
+            row = {"bank": bank, "prompt": prompt, "threshold": beta, "strength": alpha}
             rows.append({**row, **judged(edit, wanted, attribute)})
     return {"threads": threads, "machine": machine(), "seed": SEED, "rows": rows}
 
@@ -115,7 +116,7 @@ def main() -> None:
     for row in found["rows"]:
         kept = " + ".join(row.get("preserve", [])) or "-"
         if "threshold" in row:
-            kept = f"beta {row['threshold']:g}"
+            kept = f"{row['strength']:g}, {row['threshold']:g}"
         told = row.get("refused") or f"success {row['success']:.3f}  {row['of']} {row['kept']:.3f}"
         print(f"{row['bank']:8} {row['prompt']:24} {kept:12} {told}")
     if arguments.json:

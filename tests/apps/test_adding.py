@@ -75,6 +75,8 @@ def empty(folder: Path) -> Path:
         ("clip", dino, "is a DINOv2 .* --clip a file"),
         ("encoder", samples.arcface, "is ArcFace .* --encoder a file"),
         ("encoder", samples.psp_without_options, "convert .* --method e4e' .or psp., and add that"),
+        ("encoder", samples.copied("stylegan2-ada.pkl"), "is a StyleGAN2 .* --encoder a file"),
+        ("identity", samples.copied("stylegan2-ada.pkl"), "is a StyleGAN2 .* --identity a file"),
         ("identity", samples.e4e, "is e4e or pSp .* --identity a file"),
         ("tokenizer", text, "is not OpenAI's vocabulary"),
         ("tokenizer", empty, "holds no CLIP tokenizer"),

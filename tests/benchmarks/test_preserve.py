@@ -26,10 +26,13 @@ def test_every_case_is_judged_with_and_without(
     finally:
         torch.set_num_threads(threads)
     rows = json.loads(path.read_text())["rows"]
-    each: list[object] = [[], ["age"], *preserve.THRESHOLDS]
-    assert [(row["bank"], row.get("preserve", row.get("threshold"))) for row in rows] == [
-        (bank, how) for bank in ("samples", "exact") for how in each
+    knobs = [(alpha, beta) for alpha in preserve.STRENGTHS for beta in preserve.THRESHOLDS]
+    each: list[object] = [[], ["age"], *knobs]
+    found = [
+        (row["bank"], row.get("preserve", (row.get("strength"), row.get("threshold"))))
+        for row in rows
     ]
+    assert found == [(bank, how) for bank in ("samples", "exact") for how in each]
     assert all(0 <= row["kept"] <= 1 and 0 <= row["success"] <= 1 for row in rows)
     assert "a face with grey hair" in capsys.readouterr().out
 
@@ -48,5 +51,7 @@ def test_the_committed_figures_show_that_preserving_keeps() -> None:
 def test_the_committed_figures_show_that_the_threshold_keeps_faces_young() -> None:
     path = Path(__file__).parents[2] / "benchmarks" / "results" / "preserve.json"
     rows = [row for row in json.loads(path.read_text())["rows"] if row["bank"] == "samples"]
-    low, high = (next(row for row in rows if row.get("threshold") == beta) for beta in (0, 0.15))
+    judged = {(row["strength"], row["threshold"]): row for row in rows if "threshold" in row}
+    low, high = judged[6, 0], judged[6, 0.15]
     assert high["kept"] > low["kept"] + 0.5 and high["success"] > 0.8
+    assert judged[4, 0.15]["kept"] > judged[4, 0]["kept"]
