@@ -339,3 +339,18 @@ def test_the_shade_of_the_padding_is_no_mean() -> None:
     photo[200:250, 20:80] = 255
     found = pixels(align(Image.fromarray(photo), face_at(10 + 250j, 160, 0), 128).image)
     assert np.abs(found[-8:, 0] - 60).max() <= 1  # the spot and its mirror image lie above
+
+
+@pytest.mark.parametrize("size", [256, 60])  # shrunk by less than twice Pillow's gap, and by more
+def test_bands_of_rows_are_the_picture_drawn_at_once(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shrinking and turning on several threads: a rounding in a pixel of a thousand at most."""
+    random = np.random.default_rng(0)
+    photo = Image.fromarray(random.integers(0, 256, (900, 1200, 3), np.uint8))
+    face = face_at(100 + 80j, 760, 15)
+    monkeypatch.setattr(alignment, "BAND", 32)
+    banded = align(photo, face, size).image
+    monkeypatch.setattr(alignment, "BAND", 10_000)
+    apart = np.abs(pixels(align(photo, face, size).image) - pixels(banded))
+    assert apart.max() <= 1 and (apart > 0).mean() < 1e-3

@@ -10,11 +10,13 @@ least squares similarity (Umeyama 1991; over complex numbers one division) takes
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
@@ -30,6 +32,8 @@ MARGIN = 4  # pixels round a crop, which the resampling reads
 DENSITY = 2.0  # samples taken each way for a pixel of the square
 # FFHQ's treatment of what lies outside the photo, in sides of the square
 PAD, BORDER, BLUR = 0.3, 0.1, 0.02
+BAND = 256  # rows of a picture that one thread computes at a time
+GAP = 3.0  # Pillow's reducing_gap: the larger, the closer to a resize of all pixels
 SMOOTH = 8  # pixels; a wider blur is computed of fewer pixels, until it is as wide as that
 
 
@@ -203,10 +207,32 @@ def _sampled(photo: Image.Image, square: Similarity, size: int) -> Image.Image:
         placed = Similarity(placed.turn, placed.shift + complex(pads[0], pads[1]))
     fine = round(DENSITY * size)
     onto = Similarity(placed.turn / fine, placed.shift)
-    turned = crop.transform(
-        (fine, fine), Image.Transform.AFFINE, affine(onto), Image.Resampling.BICUBIC
-    )
-    return turned.resize((size, size), Image.Resampling.LANCZOS)
+
+    def turned(top: int, bottom: int) -> Image.Image:
+        band = affine(Similarity(onto.turn, onto(1j * top)))
+        return crop.transform(
+            (fine, bottom - top), Image.Transform.AFFINE, band, Image.Resampling.BICUBIC
+        )
+
+    whole = _in_bands((fine, fine), turned, BAND)
+    return whole.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _in_bands(
+    size: tuple[int, int], draw: Callable[[int, int], Image.Image], rows: int
+) -> Image.Image:
+    """A picture of ``size`` from ``draw(top, bottom)``, which gives those ``rows`` of it.
+
+    On as many threads as torch may use (Pillow lets go of Python's lock while it computes); the
+    bands are the same on every machine.
+    """
+    tops = range(0, size[1], rows)
+    whole = Image.new("RGB", size)
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        bands = threads.map(lambda top: draw(top, min(size[1], top + rows)), tops)
+        for top, band in zip(tops, bands, strict=True):
+            whole.paste(band, (0, top))
+    return whole
 
 
 def _cropped(
@@ -222,9 +248,15 @@ def _cropped(
     across, down = min(right - left, width * shrink), min(bottom - top, height * shrink)
     x = right - across if box[2] > photo.width else left
     y = bottom - down if box[3] > photo.height else top
-    source = x, y, x + across, y + down
-    small = photo.resize((width, height), Image.Resampling.LANCZOS, box=source, reducing_gap=3.0)
-    return small, complex(x, y)
+
+    def shrunk(top: int, bottom: int) -> Image.Image:
+        source = x, y + top * shrink, x + across, min(y + bottom * shrink, y + down)
+        lines = width, bottom - top
+        return photo.resize(lines, Image.Resampling.LANCZOS, box=source, reducing_gap=GAP)
+
+    # From twice the gap on, Pillow averages whole pixels first, counted from the top of the box.
+    rows = BAND if shrink < 2 * GAP else height
+    return _in_bands((width, height), shrunk, rows), complex(x, y)
 
 
 def _overhang(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
