@@ -30,10 +30,10 @@ HALF = 0.5 + 0.5j  # from the middle of a pixel, where it is counted, to its cor
 SMALLEST = 32  # pixels of the photo across a face's square; fewer show no face
 MARGIN = 4  # pixels round a crop, which the resampling reads
 DENSITY = 2.0  # samples taken each way for a pixel of the square
-# FFHQ's treatment of what lies outside the photo, in sides of the square
-PAD, BORDER, BLUR = 0.3, 0.1, 0.02
 BAND = 256  # rows of a picture that one thread computes at a time
 GAP = 3.0  # Pillow's reducing_gap: the larger, the closer to a resize of all pixels
+# FFHQ's treatment of what lies outside the photo, in sides of the square
+PAD, BORDER, BLUR = 0.3, 0.1, 0.02
 SMOOTH = 8  # pixels; a wider blur is computed of fewer pixels, until it is as wide as that
 
 
