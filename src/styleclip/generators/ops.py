@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from styleclip.generators import convolutions
+
 SQRT2 = math.sqrt(2.0)
 SLOPE = 0.2  # of the leaky ReLU, everywhere in StyleGAN2
 
@@ -63,8 +65,8 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, *, up: bool = False
     """
     x = _scaled(x, style)
     if not up:
-        return F.conv2d(x, weight, padding=weight.shape[2] // 2)
-    return low_pass(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
+        return convolutions.same_size(x, weight)
+    return low_pass(convolutions.doubled(x, weight), padding=1, gain=4.0)
 
 
 def activated(
