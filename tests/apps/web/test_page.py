@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from benchmarks import page as page_benchmark
 from benchmarks.page import KNOWN, click_slider, serving
@@ -256,6 +256,29 @@ def test_a_file_is_inverted_and_left_nowhere(visit: Any, temporary: Path) -> Non
     assert "does not fit into a link" in visitor.text(".toast-body")
 
 
+def test_the_next_file_takes_the_place_of_one_that_is_inverted(visit: Any, tmp_path: Path) -> None:
+    visitor = visit()
+    with Image.open(ROOT / "examples" / "portrait.png") as photo:
+        one = photo.convert("RGB")
+    other = ImageChops.invert(one)
+    for name, picture in (("one", one), ("other", other)):
+        picture.save(tmp_path / f"{name}.jpg", quality=95)
+    visitor.drop(tmp_path / "one.jpg")
+    visitor.page.wait_for_function(
+        "document.querySelector('.sc-doing').textContent.includes('step')"
+    )
+    visitor.drop(tmp_path / "other.jpg")
+    visitor.page.wait_for_function(
+        "document.querySelector('#person').innerText.includes('as the model sees it')"
+    )
+    source = visitor.page.get_attribute("#person img >> nth=0", "src").partition(",")[2]
+    with Image.open(io.BytesIO(base64.b64decode(source))) as picture:
+        dropped = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    small = np.asarray(other.resize(dropped.shape[1::-1]), dtype=np.float32)
+    assert np.abs(dropped - small).mean() < 10
+    assert visitor.page.locator("#history .sc-thumbs button").count() == 2  # never the first
+
+
 def test_what_cannot_be_read_is_said_in_a_sentence(visit: Any, tmp_path: Path) -> None:
     visitor = visit()
     picture = shown(visitor)
@@ -291,10 +314,12 @@ def test_training_can_be_stopped_and_sliders_move_meanwhile(visit: Any) -> None:
     visitor.page.click("#train-1")
     visitor.page.wait_for_selector(".sc-stop", state="visible")
     other.after(lambda: click_slider(other.page, 0.8))  # somebody else is not kept waiting
-    visitor.page.click(".sc-stop")
+    visitor.page.focus(".sc-stop")
+    visitor.page.keyboard.press("Enter")
     visitor.page.wait_for_function(
         "document.querySelector('.sc-note').textContent.includes('Stopped')"
     )
+    assert visitor.page.evaluate("document.activeElement.className") == "sc-wipe"  # keys go on
     assert np.abs(shown(visitor) - picture).max() == 0
     visitor.after(lambda: click_slider(visitor.page, 0.8))
 

@@ -50,10 +50,13 @@ class LongWork:
         session.upload = None
         return {"n": session.version}
 
-    def take_in(self, session: Session, file: dict[str, Any] | None) -> dict[str, Any]:
-        """A file was dropped: it is read and deleted, and waits for its turn in memory."""
+    def take_in(self, session: Session, file: dict[str, Any] | None) -> list[Any]:
+        """A file was dropped: it is read and deleted, and waits for its turn in memory.
+
+        The control is empty again at once, for while it shows a file it takes no other.
+        """
         session.upload = taken(file["path"]) if file else None
-        return self.announce(session)
+        return [None, self.announce(session)]
 
     def dropped(self, session: Session) -> Iterator[list[Any]]:
         """That file, inverted before everybody's eyes; or a recipe, back on the sliders."""
@@ -75,7 +78,9 @@ class LongWork:
                     answer = whole(session, note)
                 yield [None, *answer]  # without the lock: another thread may go on from here
         except StoppedError:
-            yield [None, *whole(session, "Stopped.")]
+            another = session.upload is not None  # what it says is shown by now
+            answer = self.updates.nothing() if another else whole(session, "Stopped.")
+            yield [gr.skip() if another else None, *answer]
         except gr.Error:
             yield [None, *whole(session)]
             raise

@@ -88,11 +88,12 @@ class Page:
             self.sentences.vary, [session, c.truncation], [c.stage, c.person], **LIVE
         )
         self._settles(c, c.truncation)
-        c.drop.upload(
-            self.long.take_in, [session, c.drop], c.stage, preprocess=False, **NOW
-        ).then(self.long.dropped, session, [c.drop, *whole], **DROPPING).failure(
-            self.long.refused, session, c.stage, **NOW
-        )  # fmt: skip
+        c.drop.upload(  # the next file may come while one is inverted: it takes its place
+            self.long.take_in, [session, c.drop], [c.drop, c.stage], preprocess=False,
+            trigger_mode="multiple", **NOW,
+        ).then(
+            self.long.dropped, session, [c.drop, *whole], trigger_mode="multiple", **DROPPING
+        ).failure(self.long.refused, session, c.stage, **NOW)  # fmt: skip
         c.stage.stop(self.long.stop, session, None, **NOW)
 
     def _wire_row(self, c: Controls, index: int, row: RowControls) -> None:

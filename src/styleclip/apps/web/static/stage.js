@@ -22,7 +22,9 @@ const show = () => {
   if (value.note !== undefined) part(".sc-note").textContent = value.note;
   frame.classList.toggle("sc-ready", Boolean(part(".sc-after").getAttribute("src")));
   const busy = value.busy;
+  const leaves = !busy && document.activeElement === part(".sc-stop"); // keys go on from the picture
   part(".sc-busy").hidden = !busy;
+  if (leaves) wipe.focus();
   if (busy) {
     part(".sc-doing").textContent = busy.text;
     const bar = part("progress");
