@@ -106,6 +106,23 @@ def test_links_lead_somewhere(name: str) -> None:
     assert [each for each in links if "://" not in each and not (build.HERE / each).exists()] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("02-latent-optimisation", "optimization"),
+        ("03-latent-mapper", "mapper"),
+        ("04-global-directions", "direction-exact"),
+        ("04-global-directions", "direction"),
+    ],
+)
+def test_figures_are_the_committed_ones(name: str, row: str) -> None:
+    """Of a method on the benchmark's plain prompts: a mapper trained anew has others."""
+    results = json.loads((build.ROOT / "benchmarks/results/portraits.json").read_text())["edits"]
+    (found,) = (each for each in results if (each["row"], each["file"]) == (row, "plain"))
+    for share in (found["success"]["mean"], found["kept"]["mean"]["mean"]):
+        assert f"{100 * share:.1f} %" in text_of(name)
+
+
 # How they are made
 
 

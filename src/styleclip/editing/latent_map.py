@@ -38,7 +38,7 @@ class LatentMapConfig:
 
     @classmethod
     def quick(cls) -> LatentMapConfig:
-        """What "instant" means: a second on the embedded model, and edits nearly as good."""
+        """What "instant" means: some three seconds on the embedded model, and edits as good."""
         return cls(samples=400)
 
 

@@ -50,9 +50,13 @@ def doubled(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _is_free(x: Tensor, weight: Tensor) -> bool:
-    """Whether this is a 3x3 convolution on a CPU in float32 of which no gradient is asked."""
+    """Whether this is a 3x3 convolution on a CPU in float32 of which no gradient is asked.
+
+    Under autocast the products of the tiles would be of half precision, which they do not bear.
+    """
     gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    plain = plain and not torch.is_autocast_enabled("cpu")
     return plain and not gradient and weight.shape[2:] == (3, 3)
 
 
