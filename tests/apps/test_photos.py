@@ -182,6 +182,24 @@ def test_a_turned_photograph_is_upright_first(see: Run) -> None:
     assert images.largest_difference(*map(images.open_picture, ("a.png", "b.png"))) == 0
 
 
+@pytest.mark.usefixtures("strong")
+def test_what_is_written_is_an_opaque_photo_without_notes(see: Run) -> None:
+    """A plain PNG: what was transparent lies on white, and nothing says how it was taken."""
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    photo = images.open_picture("photo.png").convert("RGBA")
+    photo.paste((0, 0, 0, 0), (0, 0, 300, 4))
+    photo.save("clear.png", exif=exif)
+    with Image.open("clear.png") as picture:
+        assert picture.getexif()[0x010F] == "a camera"
+    words = ("--landmarks", "one.json", *QUICK, "--out", "a.png")
+    assert see("edit", "clear.png", PROMPT, *words).code == 0, see.err
+    with Image.open("a.png") as written:
+        assert written.mode == "RGB" and written.size == photo.size
+        assert not written.getexif()
+        assert np.asarray(written)[0, :10].min() == 255
+
+
 # Faces by themselves
 
 
