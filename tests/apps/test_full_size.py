@@ -35,29 +35,43 @@ pytestmark = pytest.mark.slow
 
 GENERATOR, PICKLE, CLIP = "stylegan2-ffhq-config-f.pt", "ffhq.pkl", "ViT-B-32.pt"
 ENCODER, IDENTITY, MAPPER = "e4e_ffhq_encode.pt", "model_ir_se50.pth", "mapper.pt"
-LAION = "laion/open_clip_model.safetensors"
+LAION, LAION_BIN = "laion/open_clip_model.safetensors", "laion-bin/open_clip_pytorch_model.bin"
+TENSORFLOW, PSP = "tensorflow/stylegan2-ffhq-config-f.pkl", "psp_ffhq_encode.pt"
+SINGLE, STYLE = "single-mapper.pt", "style-mapper.pt"
 WRITERS: dict[str, Callable[[Path], Any]] = {
     GENERATOR: full_size.write_rosinality,
     PICKLE: full_size.write_nvidia,
+    TENSORFLOW: full_size.write_tensorflow,
     CLIP: full_size.write_openai,
-    LAION: lambda path: full_size.write_open_clip(path.parent),
+    LAION: full_size.write_open_clip,
+    LAION_BIN: full_size.write_open_clip,
     VOCABULARY: full_size.write_vocabulary,
     ENCODER: full_size.write_e4e,
+    PSP: full_size.write_psp,
     IDENTITY: full_size.write_identity,
     MAPPER: full_size.write_mapper,
+    SINGLE: full_size.write_single_mapper,
+    STYLE: full_size.write_style_mapper,
 }
 FFHQ = {"resolution": 1024, "w_rows": 18, "w_dim": 512, "style_columns": 9088}
 VIT_B_32 = {"resolution": 224, "patch": 32, "embedding": 512, "tokens": 49_408, "context": 77}
 FACTS: dict[str, tuple[str, str, int, dict[str, Any]]] = {
     GENERATOR: ("stylegan2", "rosinality", 33_166_748, {**FFHQ, "clamp": None}),
     PICKLE: ("stylegan2", "NVIDIA", 33_166_748, {**FFHQ, "clamp": 256.0}),
+    TENSORFLOW: ("stylegan2", "NVIDIA TensorFlow", 33_166_748, {**FFHQ, "clamp": None}),
     CLIP: ("clip", "OpenAI", 151_277_313, {**VIT_B_32, "activation": "quick_gelu"}),
     LAION: ("clip", "open_clip", 151_277_313, {**VIT_B_32, "activation": "gelu"}),
+    LAION_BIN: ("clip", "open_clip", 151_277_313, {**VIT_B_32, "activation": "gelu"}),
     ENCODER: ("pyramid-encoder", "e4e or pSp", 267_170_240,
               {"method": "e4e", "resolution": 256, "w_rows": 18, "w_dim": 512}),
+    PSP: ("pyramid-encoder", "e4e or pSp", 267_170_240,
+          {"method": "psp", "resolution": 256, "w_rows": 18, "w_dim": 512}),
     IDENTITY: ("arcface", "IR-SE50", 43_824_064, {"resolution": 112, "embedding": 512}),
     MAPPER: ("mapper", "StyleCLIP", 3_151_872,
              {"space": "w_plus", "groups": ["coarse", "medium", "fine"]}),
+    SINGLE: ("mapper", "StyleCLIP", 1_050_624, {"space": "w_plus", "groups": ["all"]}),
+    STYLE: ("mapper", "StyleCLIP", 11_202_176,  # a network for each layer that is no toRGB
+            {"space": "style", "groups": [f"mapper_{i}" for i in range(25) if i % 3 != 1]}),
 }  # fmt: skip
 
 
@@ -94,24 +108,24 @@ def outputs(name: str, path: Path, tokenizer: Path | None = None) -> tuple[list[
     """What a network computes, and the hash of its tensors; it is let go."""
     random = torch.Generator().manual_seed(1)
     picture = torch.rand(1, 3, 256, 256, generator=random) * 2 - 1
-    if name in (GENERATOR, PICKLE):
+    if name in (GENERATOR, PICKLE, TENSORFLOW):
         generator = load_generator(path)
         w_plus = generator.truncate(generator.sample_w(1, random), 0.7)
         style = generator.affine(w_plus)
         pixels = generator.synthesis(style, resolution=64)  # the rest of it, the edits draw
         return [w_plus, style, pixels], tensors_hash(generator.state_dict())
-    if name in (CLIP, LAION):
+    if name in (CLIP, LAION, LAION_BIN):
         clip = load_clip(path, tokenizer)
         texts = clip.embed_texts(["a face", "a face with red hair"])
         return [clip.embed_images(picture), texts], tensors_hash(clip.model.state_dict())
-    if name == MAPPER:
+    if name in (MAPPER, SINGLE, STYLE):
         network: Any = load_mapper(path).network
-        return [network(torch.randn(1, 18, 512, generator=random))], tensors_hash(
-            network.state_dict()
-        )
-    load: Any = load_encoder if name == ENCODER else load_identity
+        shape = (1, 9088) if name == STYLE else (1, 18, 512)
+        step = network(torch.randn(shape, generator=random))
+        return [step], tensors_hash(network.state_dict())
+    load: Any = load_identity if name == IDENTITY else load_encoder
     network = load(path)
-    found = network(picture) if name == ENCODER else network.embed(picture[..., :112, :112])
+    found = network.embed(picture[..., :112, :112]) if name == IDENTITY else network(picture)
     return [found], tensors_hash(network.state_dict())
 
 
@@ -142,6 +156,23 @@ def add(run: Run, public: Public, **parts: str) -> None:
     words += ["--tokenizer", public(VOCABULARY), "--neutral", "a face", "--faces"]
     assert run("models", "add", "full", *words, model=False).code == 0, run.err
     run.model = Path("full")
+
+
+def test_a_picture_is_edited_by_other_mappers(run: Run, public: Public) -> None:
+    """Of one network and of S, from the latent that pSp finds."""
+    add(run, public, generator=TENSORFLOW, clip=LAION_BIN, encoder=PSP)
+    Image.linear_gradient("L").resize((640, 480)).convert("RGB").save("me.png")
+    edit = ("edit", "me.png", PROMPT, "--refine", "0", "--method", "mapper", "--force")
+    for mapper in (SINGLE, STYLE):
+        words = ("--mapper", public(mapper), "--out", "a.png", "--save-edit", "a.safetensors")
+        assert run(*edit, *words).code == 0, run.err
+        assert images.open_picture("a.png").size == (1024, 1024)
+        found = load_edit("a.safetensors")
+        if mapper == SINGLE:
+            assert found.w_plus_step is not None and bool(found.w_plus_step.any(dim=2).all())
+        else:
+            assert found.style_step is not None and found.style_step.shape == (1, 9088)
+            assert bool(found.style_step.any())
 
 
 def test_a_picture_is_edited(run: Run, public: Public) -> None:

@@ -388,9 +388,14 @@ def test_a_stylegan3_is_named_for_what_it_is(tmp_path: Path) -> None:
 
 
 def tensorflow_variables(name: str = "stylegan2-ada") -> dict[str, Any]:
-    """The vector network in TensorFlow's names and axes: written here by hand, from the facts."""
+    """The vector network in TensorFlow's names and axes."""
+    return as_tensorflow(foreign(name))
+
+
+def as_tensorflow(state: dict[str, Tensor]) -> dict[str, Any]:
+    """NVIDIA's PyTorch names and axes in TensorFlow's: written here by hand, from the facts."""
     found: dict[str, Any] = {"lod": np.float32(0).reshape(())}
-    for key, tensor in foreign(name).items():
+    for key, tensor in state.items():
         value = tensor.numpy()
         layer, _, part = key.rpartition(".")
         if part == "resample_filter":

@@ -1,6 +1,7 @@
 """The public files of FFHQ at their full size: names, shapes, types and containers, weights drawn.
 
-  rosinality .pt, NVIDIA .pkl, OpenAI's archive, open_clip's safetensors, e4e, IR-SE50, mapper, fs3
+  rosinality .pt, NVIDIA .pkl and TensorFlow .pkl, OpenAI's archive, open_clip's two, e4e, pSp,
+  IR-SE50, the three mappers, fs3
 Names and shapes are written out here by hand, from the facts, and not taken from the readers'
 tables; those of the face encoders come from the reference vectors' list. Files of the years before
 zip archives are written as torch wrote them then, and tensors say that they lived on a GPU.
@@ -185,6 +186,14 @@ def nvidia_settings() -> dict[str, Any]:
     return found
 
 
+def write_tensorflow(path: Path) -> None:
+    """Gs alone, the average of the training, as lists of variables of its two components."""
+    from tests.checkpoints import test_generators as tensorflow
+
+    network = tensorflow.tensorflow_network(tensorflow.as_tensorflow(nvidia(Draw(9))))
+    tensorflow.write_tensorflow(path.parent, network).rename(path)
+
+
 def nvidia_critic(draw: Draw) -> dict[str, Tensor]:
     state = {}
     state["b1024.fromrgb.weight"] = draw(CHANNELS[RESOLUTION], 3, 1, 1)
@@ -228,10 +237,13 @@ def write_openai(path: Path) -> None:
         archive_of(state).save(str(path))
 
 
-def write_open_clip(folder: Path) -> Path:
-    """LAION's file and the config beside it."""
-    path = folder / "open_clip_model.safetensors"
-    save_file(clip(Draw(4)), path)
+def write_open_clip(path: Path) -> None:
+    """LAION's file, of either kind, and the config beside it."""
+    state = clip(Draw(4))
+    if path.suffix == ".bin":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
     config = {
         "model_cfg": {
             "embed_dim": EMBEDDING,
@@ -242,8 +254,7 @@ def write_open_clip(folder: Path) -> Path:
         "preprocess_cfg": {"mean": [0.48145466, 0.4578275, 0.40821073],
                            "std": [0.26862954, 0.26130258, 0.27577711]},
     }  # fmt: skip
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
-    return path
+    path.with_name("open_clip_config.json").write_text(json.dumps(config))
 
 
 def clip(draw: Draw) -> dict[str, Tensor]:
@@ -299,15 +310,27 @@ def write_vocabulary(path: Path) -> None:
 def write_e4e(path: Path) -> None:
     """Encoder and decoder in one state dict; a mean for every row; the options of its training."""
     draw = Draw(5)
+    average = draw(W, scale=0.3).expand(ROWS, W).clone()
+    opts = {"encoder_type": "Encoder4Editing", "progressive_steps": [0, 20000, 22000],
+            "w_discriminator_lambda": 0.1}  # fmt: skip
+    _write_encoder(path, draw, average, opts)
+
+
+def write_psp(path: Path) -> None:
+    """The same entries; the mean is one row's."""
+    draw = Draw(10)
+    opts = {"encoder_type": "GradualStyleEncoder", "w_norm_lambda": 0.005, "learn_in_w": False}
+    _write_encoder(path, draw, draw(W, scale=0.3), opts)
+
+
+def _write_encoder(path: Path, draw: Draw, average: Tensor, own: dict[str, Any]) -> None:
     state = {f"encoder.{name}": tensor for name, tensor in drawn("encoder", draw).items()}
     state |= {f"decoder.{name}": tensor for name, tensor in rosinality(draw).items()}
     opts = {
-        "dataset_type": "ffhq_encode", "encoder_type": "Encoder4Editing", "output_size": 1024,
-        "stylegan_size": 1024, "start_from_latent_avg": True, "device": "cuda:0",
-        "checkpoint_path": None, "learning_rate": 0.0001, "progressive_steps": [0, 20000, 22000],
-        "train_decoder": False, "w_discriminator_lambda": 0.1,
+        "dataset_type": "ffhq_encode", "output_size": 1024, "stylegan_size": 1024,
+        "start_from_latent_avg": True, "device": "cuda:0", "checkpoint_path": None,
+        "learning_rate": 0.0001, "train_decoder": False, **own,
     }  # fmt: skip
-    average = draw(W, scale=0.3).expand(ROWS, W).clone()
     with _on_a_gpu():
         torch.save({"state_dict": state, "latent_avg": average, "opts": opts}, path)
 
@@ -343,15 +366,34 @@ def drawn(which: str, draw: Draw) -> dict[str, Tensor]:
 
 def write_mapper(path: Path) -> None:
     """Three levels and the whole generator, which the training saved with them."""
-    draw = Draw(8)
+    levels = ("course_mapping", "medium_mapping", "fine_mapping")
+    _write_mapper(path, Draw(8), "LevelsMapper", dict.fromkeys(levels, W))
+
+
+def write_single_mapper(path: Path) -> None:
+    """One network for all rows."""
+    _write_mapper(path, Draw(11), "SingleMapper", {"mapping": W})
+
+
+def write_style_mapper(path: Path) -> None:
+    """One for the style of every convolution; each third number is a toRGB's."""
+    widths = {"mapper_0": CHANNELS[4]}
+    for block, (size, width) in enumerate(list(CHANNELS.items())[1:]):
+        widths |= {f"mapper_{3 * block + 2}": CHANNELS[size // 2], f"mapper_{3 * block + 3}": width}
+    _write_mapper(path, Draw(12), "WithoutToRGBStyleSpaceMapper", widths)
+
+
+def _write_mapper(path: Path, draw: Draw, kind: str, widths: dict[str, int]) -> None:
     state = {}
-    for level in ("course", "medium", "fine"):
+    for network, width in widths.items():
         for layer in range(1, 5):
-            name = f"mapper.{level}_mapping.mapping.{layer}"
-            state[f"{name}.weight"], state[f"{name}.bias"] = draw(W, W, scale=100.0), draw(W)
+            name = f"mapper.{network}.mapping.{layer}"
+            state[f"{name}.weight"] = draw(width, width, scale=100.0)
+            state[f"{name}.bias"] = draw(width)
     state |= {f"decoder.{name}": tensor for name, tensor in rosinality(draw).items()}
     opts = {
-        "exp_dir": "../results/purple_hair", "mapper_type": "LevelsMapper",
+        "exp_dir": "../results/purple_hair", "mapper_type": kind,
+        "work_in_stylespace": "StyleSpace" in kind,
         "no_coarse_mapper": False, "no_medium_mapper": False, "no_fine_mapper": False,
         "description": "purple hair", "id_lambda": 0.1, "clip_lambda": 1.0, "latent_l2_lambda": 0.8,
         "stylegan_size": 1024, "checkpoint_path": None, "max_steps": 50_000, "optim_name": "ranger",
