@@ -74,7 +74,7 @@ def invert(
 ) -> None:
     """Find the latent of a picture, and write the picture as the model sees it.
 
-    With --tune a copy of the generator is tuned to it, half a minute on the portraits.
+    With --tune a copy of the generator is tuned to it, a minute or two on the portraits.
     """
     watch = Stopwatch()
     from styleclip import images
