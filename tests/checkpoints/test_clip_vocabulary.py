@@ -56,14 +56,26 @@ def test_a_vocabulary_of_another_clip(path: Path, size: int) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "does not list pairs"),
-        (b"plain text", "not OpenAI's vocabulary, a gzip file"),
-        (gzip.compress(b"#version\na b\n")[:-9], "not OpenAI's vocabulary, a gzip file"),
-        (gzip.compress(b"#version\n\xff\xfe\n"), "not OpenAI's vocabulary, a gzip file"),
-        (gzip.compress(b"#version\na b c\n"), "does not list pairs"),
-        (gzip.compress(b"a b\nc d\n"), "does not list pairs"),
-        (gzip.compress(b"#version\n" + bytes(LARGEST)), "unpacks to more than"),
-        (gzip.compress(b"#version\n" + b"f a\n" * len(MERGES)), "lists a token twice"),
+        pytest.param(b"", "does not list pairs", id="empty"),
+        pytest.param(b"plain text", "not OpenAI's vocabulary, a gzip file", id="plain text"),
+        pytest.param(
+            gzip.compress(b"#version\na b\n")[:-9],
+            "not OpenAI's vocabulary, a gzip file",
+            id="cut short",
+        ),
+        pytest.param(
+            gzip.compress(b"#version\n\xff\xfe\n"),
+            "not OpenAI's vocabulary, a gzip file",
+            id="not UTF-8",
+        ),
+        pytest.param(gzip.compress(b"#version\na b c\n"), "does not list pairs", id="threes"),
+        pytest.param(gzip.compress(b"a b\nc d\n"), "does not list pairs", id="no version"),
+        pytest.param(
+            gzip.compress(b"#version\n" + bytes(LARGEST)), "unpacks to more than", id="a bomb"
+        ),
+        pytest.param(
+            gzip.compress(b"#version\n" + b"f a\n" * len(MERGES)), "lists a token twice", id="twice"
+        ),
     ],
 )
 def test_other_files(tmp_path: Path, content: bytes, sentence: str) -> None:
