@@ -88,6 +88,52 @@ def test_words_that_are_typed_while_an_answer_comes_stay(visit: Any) -> None:
     assert visitor.value("#target-1") == "a face with a be"
 
 
+PARTS = "['stage', 'tools', 'history', 'ask', 'who', 'head'].find((id) => it.closest('#' + id))"
+TABBED = f"""() => {{
+  const it = document.activeElement;
+  return it === document.body ? null : {PARTS} ?? "more";
+}}"""
+COLUMNS = {
+    1440: ["head", "who", "stage", "tools", "history", "ask", "more"],
+    1000: ["head", "stage", "tools", "history", "ask", "who", "more"],
+    390: ["head", "stage", "ask", "tools", "history", "who", "more"],
+}
+
+
+@pytest.mark.parametrize(("width", "turned"), [(1440, 390), (1000, 1440), (390, 1000)])
+def test_tab_goes_as_the_eye_does(visit: Any, width: int, turned: int) -> None:
+    """Also after the window has another width, and what has the focus keeps it."""
+    visitor = visit(viewport={"width": width, "height": 900})
+    page = visitor.page
+    visitor.after(lambda: visitor.say("a face with glasses"))  # a history, an undo
+    for columns in (width, turned):
+        page.set_viewport_size({"width": columns, "height": 900})
+        page.wait_for_timeout(200)
+        assert page.evaluate(TABBED) == "ask"
+        parts = tabbed(page)
+        start = parts.index("head")
+        assert parts[start:] + parts[:start] == COLUMNS[columns]
+        page.locator("#target-1 input, #target-1 textarea").focus()
+        if columns != 1440:  # from above to below, each where it is seen
+            shown = [part for part in COLUMNS[columns] if columns == 390 or part != "ask"]
+            tops = [page.locator(f"#{part}").bounding_box()["y"] for part in shown[1:-1]]
+            assert tops == sorted(tops)
+
+
+def tabbed(page: Any) -> list[str]:
+    """The parts of the page in the order in which Tab comes to them, all the way round."""
+    start = page.evaluate_handle("document.activeElement")
+    parts: list[str] = []
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        part = page.evaluate(TABBED)
+        if part is not None and (not parts or part != parts[-1]):
+            parts.append(part)
+        if page.evaluate("start => document.activeElement === start", start):
+            break
+    return parts[:-1] if len(parts) > 1 and parts[0] == parts[-1] else parts
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_focus_of_a_text_is_seen(visit: Any, scheme: str) -> None:
     visitor = visit(color_scheme=scheme)

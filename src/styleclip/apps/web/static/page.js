@@ -30,6 +30,18 @@
     .observe(document.body, { subtree: true, childList: true, attributeFilter: ["class"] });
   tell();
 
+  // Tab goes as the eye does: where the columns become two or one, the parts change places too.
+  const two = matchMedia("(max-width: 1180px)"), one = matchMedia("(max-width: 780px)");
+  const arrange = () => {
+    const [studio, who, view, stage, ask] = ["studio", "who", "view", "stage", "ask"].map((id) => document.getElementById(id));
+    const focused = document.activeElement;
+    if (one.matches) stage.after(ask); else view.after(ask);
+    if (two.matches) studio.append(who); else studio.prepend(who);
+    focused?.focus({ preventScroll: true });  // what is moved loses it
+  };
+  for (const width of [two, one]) width.addEventListener("change", arrange);
+  if (two.matches) arrange();
+
   const press = (id) => document.querySelector(id)?.click();
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input:not([type=range]):not([type=radio]), textarea");
