@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from benchmarks.page import chromium, serving
 from styleclip.apps.web.engine import Engine
 from styleclip.studio import Studio
-from tests.apps.web.visiting import Visitor
+from tests.apps.web.visiting import Visitor, profile
 
 
 @pytest.fixture(autouse=True)
@@ -81,16 +82,29 @@ def browser() -> Iterator[Any]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def common(browser: Any) -> Iterator[Any]:
+    """A profile of most visitors, one after the other: it has the page's scripts already."""
+    with profile(browser) as common:
+        yield common
+
+
 @pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Any]:
-    """Somebody new; nothing of theirs may leave this machine or break."""
+def visit(browser: Any, common: Any, address: str) -> Iterator[Any]:
+    """Somebody new; nothing of theirs may leave this machine or break.
+
+    Who comes beside somebody, or with another screen, brings a profile of their own.
+    """
     visitors: list[Visitor] = []
+    with ExitStack() as open_yet:
 
-    def visit(query: str = "", **options: Any) -> Visitor:
-        visitors.append(Visitor(browser, address, **options))
-        return visitors[-1].open(query)
+        def visit(query: str = "", **options: Any) -> Visitor:
+            own = bool(visitors or options)
+            context = open_yet.enter_context(profile(browser, **options)) if own else common
+            visitors.append(Visitor(context, address))
+            open_yet.callback(visitors[-1].page.close)
+            return visitors[-1].open(query)
 
-    yield visit
+        yield visit
     for visitor in visitors:
-        visitor.context.close()
         assert not visitor.outside and not visitor.errors

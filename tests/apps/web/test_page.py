@@ -19,7 +19,7 @@ from styleclip import images
 from styleclip.apps.cli import main
 from styleclip.recipe import Recipe
 from styleclip.studio import Studio
-from tests.apps.web.visiting import Visitor, shown
+from tests.apps.web.visiting import Visitor, profile, shown
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,7 +43,7 @@ def test_within_a_minute_somebody_new_has_changed_a_face(
     """From the command to a picture that a slider changed; the screenshots show it."""
     started = time.monotonic()
     with serving() as (address, _):
-        visitor = Visitor(browser, address).open("?seed=15")
+        visitor = Visitor(profile(browser), address).open("?seed=15")
         first = time.monotonic() - started
         visitor.open()
         visitor.page.screenshot(path=tmp_path / "before.png")
@@ -53,7 +53,7 @@ def test_within_a_minute_somebody_new_has_changed_a_face(
         visitor.after(lambda: click_slider(visitor.page, 0.7))
         red = shown(visitor)
         visitor.page.screenshot(path=tmp_path / "after.png")
-        visitor.context.close()
+        visitor.page.context.close()
     done = time.monotonic() - started
     with capsys.disabled():
         print(f"\nfirst picture {first:.1f} s after the command, a face changed after {done:.1f} s")

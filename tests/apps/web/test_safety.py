@@ -288,18 +288,17 @@ def test_an_upload_has_an_end(address: str, temporary: Path) -> None:
 
 
 def test_nothing_that_is_said_becomes_part_of_the_page(visit: Any, tmp_path: Path) -> None:
+    visitor = visit()
     texts = {"seed": "3", "to": EVIL, "from": EVIL, "strength": "2", "keep": EVIL}
     for link in (
         "?" + urlencode(texts), "?seed=" + quote(EVIL), "?seed=1&to=x&by=" + quote(EVIL),
         "?" + "to=x&" * 2000, "?to=" + "x" * 7000, "?seed=1&strength=nan&truncation=inf",
     ):  # fmt: skip
-        visitor = visit()
         visitor.page.goto(visitor.address + "/" + link)
         visitor.page.wait_for_timeout(1500)
         assert visitor.page.evaluate("window.hit") is None
         assert visitor.page.locator("img[src='x']").count() == 0
-        visitor.context.close()
-    visitor = visit()
+    visitor.open()
     bad = tmp_path / "x.png"
     bad.write_bytes(with_recipe({"version": EVIL}))
     visitor.after(lambda: visitor.drop(bad))

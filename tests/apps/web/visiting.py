@@ -15,13 +15,16 @@ from benchmarks.page import KNOWN, after
 PATIENCE = 120_000  # milliseconds: on a busy machine everything comes, late
 
 
+def profile(browser: Any, **options: Any) -> Any:
+    """Of a browser, for pages of one person."""
+    return browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+
+
 class Visitor:
     """Somebody with the page open, and what went wrong or out in their browser."""
 
-    def __init__(self, browser: Any, address: str, **options: Any) -> None:
-        options = {"viewport": {"width": 1440, "height": 900}, **options}
-        self.context = browser.new_context(accept_downloads=True, **options)
-        self.page = self.context.new_page()
+    def __init__(self, context: Any, address: str) -> None:
+        self.page = context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.outside: list[str] = []
         self.errors: list[str] = []
