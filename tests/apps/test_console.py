@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -57,3 +58,21 @@ def test_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
         bar("b")(1, 2, {})
         tell(1, "c")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_log_gets_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with console.progress() as bar:
+        on_step = bar("generator")
+        for step in range(200):
+            now[0] += 1
+            on_step(step, 800, {"loss": 0.25})
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"(styleclip: generator: \d+ of 800, \d+ min left loss 0.25\n){3}", err), (
+        err
+    )
+    assert "119 of 800" in err  # of the second minute

@@ -19,10 +19,11 @@ from styleclip.errors import ArgumentError, CheckpointWarning
 
 if TYPE_CHECKING:
     import torch
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # step, steps, figures
 
+LOG_EVERY = 60.0  # seconds
 
 _about: ContextVar[str] = ContextVar("about", default="")  # the file of many that is at hand
 
@@ -75,8 +76,9 @@ def answer(result: Mapping[str, Any], lines: list[str], as_json: bool) -> None:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], OnStep]]:
-    """Yields ``bar(name) -> on_step``; bars are on stderr, and only where someone watches."""
+    """Yields ``bar(name) -> on_step``: bars on stderr; in a log, a line a minute of the last one."""
     with _display() as display:
+        log = _Log(display)
 
         def bar(name: str) -> OnStep:
             task = display.add_task(name, total=None, figures="")
@@ -84,6 +86,7 @@ def progress() -> Iterator[Callable[[str], OnStep]]:
             def on_step(step: int, steps: int, figures: Mapping[str, float]) -> None:
                 shown = "  ".join(f"{key} {value:.3g}" for key, value in figures.items())
                 display.update(task, completed=step, total=steps, figures=shown)
+                log(task)
 
             return on_step
 
@@ -94,10 +97,12 @@ def progress() -> Iterator[Callable[[str], OnStep]]:
 def counting(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """One bar for many things: yields ``tell(done, what is at hand)``."""
     with _display() as display:
+        log = _Log(display)
         task = display.add_task(title, total=total, figures="")
 
         def tell(done: int, text: str) -> None:
             display.update(task, completed=done, figures=text)
+            log(task)
 
         yield tell
 
@@ -125,6 +130,26 @@ def _display() -> Progress:
         *columns, console=console, transient=True, disable=not console.is_terminal, expand=True,
         speed_estimate_period=600,
     )  # fmt: skip
+
+
+class _Log:
+    """Where no bar can be drawn, a line a minute: hours of training are watched in a file."""
+
+    def __init__(self, display: Progress) -> None:
+        self.display = display
+        self.said = time.monotonic()
+
+    def __call__(self, number: TaskID) -> None:
+        now = time.monotonic()
+        if not self.display.disable or now - self.said < LOG_EVERY:
+            return
+        self.said = now
+        task = next(task for task in self.display.tasks if task.id == number)
+        seconds = task.time_remaining
+        left = "" if seconds is None else f", {max(1, round(seconds / 60))} min left"
+        of = "" if task.total is None else f" of {task.total:g}"
+        figures = f"  {task.fields['figures']}".rstrip()
+        complain(f"{task.completed:g}{of}{left}{figures}", kind=task.description)
 
 
 class Stopwatch:
