@@ -76,7 +76,7 @@ def answer(result: Mapping[str, Any], lines: list[str], as_json: bool) -> None:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], OnStep]]:
-    """Yields ``bar(name) -> on_step``: bars on stderr; in a log, a line a minute of the last one."""
+    """Yields ``bar(name) -> on_step``: bars on stderr, or a line a minute where it is a log."""
     with _display() as display:
         log = _Log(display)
 
