@@ -1,7 +1,8 @@
 # Every target makes the environment first when it is missing: `make demo` works on a clean clone.
 #   make demo       six edits of a shipped example picture, and a strip of them, into out/demo/
 #   make test       the unit tests, under two minutes
-#   make check      lint, format, types, import contracts, then every test
+#   make test-all   every test, those that take longer too
+#   make check      lint, format, types, import contracts, then test-all
 #   make benchmark  start-up seconds; the engine against the original's way (minutes, 8 GB)
 #   make docs       the documentation site, into out/docs (open out/docs/index.html)
 #   make notebooks  notebooks/*.ipynb again, from notebooks/text, with their outputs; minutes
@@ -15,7 +16,7 @@ READY := .venv/.ready
 TEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check benchmark docs notebooks wheel clean
+.PHONY: demo test test-all check benchmark docs notebooks wheel clean
 
 demo: $(READY)
 	$(BIN)/styleclip edit examples/portrait.png "a face with red hair" "a smiling face" \
@@ -25,12 +26,15 @@ demo: $(READY)
 test: $(READY)
 	$(TEST) -m "not slow"
 
+test-all: $(READY)
+	$(TEST)
+
 check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(TEST)
+	$(MAKE) test-all
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/startup.py

@@ -48,7 +48,7 @@ def free_port() -> int:
 def serving(*options: str, environment: dict[str, str] | None = None) -> Iterator[tuple[str, Any]]:
     """`styleclip serve` in a process of its own: its address, once it is said, and the process."""
     port = free_port()
-    command = [sys.executable, "-m", "styleclip", "serve", "--port", str(port), *options]
+    command = [sys.executable, "-m", "styleclip", "serve", *options, "--port", str(port)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, **(environment or {})},
@@ -58,7 +58,7 @@ def serving(*options: str, environment: dict[str, str] | None = None) -> Iterato
         said = []
         for line in process.stdout:
             said.append(line)
-            if line.startswith("the page is at"):
+            if line.startswith(f"the page is at http://127.0.0.1:{port} "):
                 break
         else:
             raise RuntimeError("".join(said))

@@ -3,7 +3,8 @@
   people x (open, slide, ask, slide ...) while one trains, one optimises, one drops a picture
 Each answer is compared with the one that somebody alone gets. A round is ten new people who come,
 work and leave; the server's memory is read after each. Fair: how often any one other was served
-while somebody waited for one answer.            python benchmarks/page_load.py [ROUNDS] [PEOPLE]
+while somebody waited for one answer, and whether long works of several people are done in the order
+in which they were asked for.                    python benchmarks/page_load.py [ROUNDS] [PEOPLE]
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +33,8 @@ from benchmarks.person import Person
 RESULT = Path(__file__).parent / "results" / "page_load.json"
 SENTENCES = ("a face with glasses", "an old face", "a smiling face", "a face with a beard",
              "a face with blond hair")  # fmt: skip
+LINE = (2, 0, 1)  # seeds of those who optimise at the same time, in the order of asking
+FIRST_PREVIEW = 1  # answer of an optimisation: the one before says that it waits
 SLIDES = 6  # a person and sentence
 Key = tuple[int, int, float]  # seed, sentence, strength
 
@@ -113,6 +117,41 @@ def optimised(person: Person, round_: Round) -> None:
     round_.pictures[1, -1, 1.0] = person.stage["after"]
 
 
+def in_line(address: str, order: Sequence[int]) -> dict[str, list[int]]:
+    """Somebody of each number of ``order`` asks for an optimisation, one just after the other.
+
+    Who had the first preview when, and who was done when. The first asks again when it is done,
+    while the others wait.
+    """
+    seen: dict[str, list[int]] = {"begun": [], "done": []}
+
+    def optimise(person: Person, number: int) -> None:
+        for count, _ in enumerate(person.watch("run-1", "click")):
+            if count == FIRST_PREVIEW:
+                seen["begun"].append(number)
+        seen["done"].append(number)
+
+    def visit(person: Person, number: int) -> None:
+        optimise(person, number)
+        if number == order[0]:
+            optimise(person, number)
+
+    with ExitStack() as open_yet:
+        threads = []
+        people = {n: open_yet.enter_context(Person(address)) for n in order}
+        for number, person in people.items():
+            person.open(f"?seed={number}&to=a+face+with+red+hair")
+            person.do("method-1", "input", "optimisation")
+        for number, person in people.items():
+            person.joined.clear()
+            threads.append(threading.Thread(target=visit, args=(person, number)))
+            threads[-1].start()
+            assert person.joined.wait(60)
+        for thread in threads:
+            thread.join(300)
+    return seen
+
+
 def dropped(person: Person, round_: Round) -> None:
     """A saved picture, dropped again: its recipe brings it back."""
     import base64
@@ -188,6 +227,7 @@ def run(rounds: int = 5, people: int = 10) -> dict[str, Any]:
             memory.append(resident(process.pid))
         keys = sorted(all_[-1].pictures)[:: max(1, len(all_[-1].pictures) // 20)]
         by_one = alone(address, keys)
+        line = in_line(address, LINE)
     slides = sorted(each for round_ in all_ for each in round_.times.get("slide", []))
     return {
         "people": people,
@@ -197,6 +237,7 @@ def run(rounds: int = 5, people: int = 10) -> dict[str, Any]:
         "slide_median_ms": round(median(slides), 1),
         "slide_most_ms": round(slides[-1], 1),
         "overtaken_at_most": max(round_.overtaken for round_ in all_),
+        "long_works_in_order": line["done"] == [*LINE, LINE[0]],
         "compared_with_alone": len(by_one),
         "different_from_alone": sum(all_[-1].pictures[key] != by_one[key] for key in by_one),
         "memory_mb": [round(each) for each in memory],

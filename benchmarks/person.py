@@ -32,6 +32,7 @@ class Person:
         self.hash = secrets.token_hex(6)
         self.stage: dict[str, Any] = {}
         self.notices: list[str] = []
+        self.joined = threading.Event()  # set when the queue has taken what is asked for
         config = self.http.get("/config").raise_for_status().json()
         self.components = {each["id"]: each for each in config["components"]}
         self.wires: dict[tuple[str, str], dict[str, Any]] = {}
@@ -136,6 +137,7 @@ class Person:
         joined = self.http.post("/gradio_api/queue/join", json=body)
         if joined.status_code != 200:
             raise RefusedError(joined.text)
+        self.joined.set()
         event, so_far = joined.json()["event_id"], list[Any]()
         parameters = {"session_hash": self.hash}
         with self.http.stream("GET", "/gradio_api/queue/data", params=parameters) as lines:

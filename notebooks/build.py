@@ -43,28 +43,23 @@ METADATA = {
 
 INSTALL = """\
 import importlib.util
-import subprocess
+{imports}import subprocess
 import sys
 import warnings
 
 warnings.filterwarnings("ignore", "IProgress not found")  # of bars, which no cell here draws
 if importlib.util.find_spec("styleclip") is None:  # in a fresh Colab, say
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
+{fetch}    pip = [sys.executable, "-m", "pip"]
+    if "google.colab" in sys.modules:  # its torchvision is of another torch: ../docs/install.md
+        subprocess.run([*pip, "uninstall", "--quiet", "--yes", "torchvision"], check=True)
+    tested = ["-c", "../constraints.txt", "torch"]  # in one command with the package
+    subprocess.run([*pip, "install", "--quiet", *tested, ".."], check=True)
     importlib.invalidate_caches()"""
-# the same where the project has an address, so that a notebook may come alone
+# where the project has an address, so that a notebook may come alone
 FETCH = """\
-import importlib.util
-import os
-import subprocess
-import sys
-import warnings
-
-warnings.filterwarnings("ignore", "IProgress not found")  # of bars, which no cell here draws
-if importlib.util.find_spec("styleclip") is None:  # in a fresh Colab, say
     subprocess.run(["git", "clone", "--depth", "1", {address!r}, "fetched"], check=True)
     os.chdir("fetched/notebooks")
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
-    importlib.invalidate_caches()"""
+"""
 BADGE = """\
 [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]\
 (https://colab.research.google.com/github/{repository}/blob/main/notebooks/{name}.ipynb)"""
@@ -90,7 +85,8 @@ def cells(text: str, name: str, address: str = "") -> NotebookNode:
     found = []
     for kind, content in _parts(text):
         found.append(v4.new_code_cell(content) if kind == "code" else v4.new_markdown_cell(content))
-    install = FETCH.format(address=address) if address else INSTALL
+    fetch = FETCH.format(address=address) if address else ""
+    install = INSTALL.format(imports="import os\n" if address else "", fetch=fetch)
     found.insert(1, v4.new_code_cell(install))
     if address:
         repository = address.removesuffix(".git").split("github.com/")[-1].strip("/")

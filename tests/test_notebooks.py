@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from PIL import Image
 
 from notebooks import build
 from styleclip.checkpoints.registry import DESCRIPTION
+from tests.test_project import problem_with
 
 NAMES = [path.stem for path in build.TEXTS]
 WITH_A_MODEL = NAMES[:5]  # the last makes its own
@@ -142,18 +144,40 @@ def test_the_cell_that_installs_does_nothing_here(address: str) -> None:
     assert Path.cwd() == before
 
 
+@pytest.mark.parametrize("colab", [False, True])
 @pytest.mark.parametrize("address", ["", ADDRESS])
-def test_the_cell_that_installs(address: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cell_that_installs(
+    address: str, colab: bool, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tested versions, and never a torchvision of another torch beside them."""
     (place / "fetched" / "notebooks").mkdir(parents=True)
     asked: list[list[str]] = []
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(subprocess, "run", lambda command, check: asked.append(command))
+    if colab:
+        monkeypatch.setitem(sys.modules, "google.colab", object())
     install = code_cells(build.cells(text_of(NAMES[0]), NAMES[0], address))[0].source
     exec(compile(install, "the cell", "exec"), {})
-    assert asked[-1] == [sys.executable, "-m", "pip", "install", "--quiet", ".."]
+    pip = [sys.executable, "-m", "pip"]
+    fetch = ["git", "clone", "--depth", "1", ADDRESS, "fetched"]
+    assert asked == [
+        *([fetch] if address else []),
+        *([[*pip, "uninstall", "--quiet", "--yes", "torchvision"]] if colab else []),
+        [*pip, "install", "--quiet", "-c", "../constraints.txt", "torch", ".."],
+    ]
+    assert (build.HERE / "../constraints.txt").is_file()
     if address:
-        assert asked[0] == ["git", "clone", "--depth", "1", ADDRESS, "fetched"]
         assert Path.cwd() == place / "fetched" / "notebooks"
+
+
+@pytest.mark.parametrize("name", WITH_A_MODEL)
+def test_the_cell_of_the_model_can_fetch_another(name: str) -> None:
+    (cell,) = (each.source for each in code_cells(stored(name)) if "MODEL =" in each.source)
+    (line,) = re.findall(r"^# !(.+)$", cell, re.MULTILINE)
+    words = shlex.split(line, comments=True)
+    assert words[1:4] == ["models", "fetch", "ffhq"] and f'or "{words[3]}"' in cell
+    assert problem_with(words) is None
+    assert "--accept-licence" in words  # nobody can answer in a notebook
 
 
 def test_a_badge_needs_an_address() -> None:

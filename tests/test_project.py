@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests import pages
+
 ROOT = Path(__file__).resolve().parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")  # in front of a command: an environment variable
@@ -172,6 +174,18 @@ def test_documented_commands_exist(name: str) -> None:
     assert commands
     problems = {shlex.join(words): problem_with(words) for words in commands}
     assert not {line: problem for line, problem in problems.items() if problem}
+
+
+def test_every_target_of_the_makefile_is_described_in_its_head() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert re.findall(r"^#   make ([a-z-]+) ", makefile, re.MULTILINE) == targets.split()
+
+
+def test_check_ends_with_every_test() -> None:
+    assert pages.recipe("test-all") == ["$(TEST)"]
+    assert pages.recipe("check")[-1] == "$(MAKE) test-all"
+    assert pages.recipe("test") == ['$(TEST) -m "not slow"']
 
 
 def test_a_wrong_command_would_be_noticed() -> None:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from styleclip.apps.cli import main
 from tests import pages
+from tests.apps.running import files
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return [content for found, content in pages.blocks(README) if found == language]
+README = "README.md"
+RUNS = "tests/test_readme.py::test_it_runs_as_written"
 
 
 @pytest.mark.parametrize(
@@ -31,24 +26,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.slow
-def test_commands_run_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_as_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("skia")
-    monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples", "examples")
-    commands = [each for block in blocks("bash") for each in pages.commands(block)]
-    assert len(commands) >= 7
-    import torch
-
-    try:
-        for command in commands:
-            assert main(command) == 0, command
-    finally:
-        torch.set_flush_denormal(False)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python_runs_as_written(number: int, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    code = blocks("python")[number]
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300)
+    blocks = pages.blocks_for(README, RUNS)
+    assert [each.language for each in blocks].count("python") == 2
+    assert "make demo" in blocks[0].content
+    pages.run_blocks(blocks, capsys)
+    demo = files("out/demo")
+    assert len(demo) == 7 and "portrait-strip.png" in demo  # six edits, as it says
+    assert {"red.png", "red-strip.png", "drawn.png", "mapper.png", "prints.png"} <= files()

@@ -18,6 +18,8 @@ import torch
 from PIL import Image
 
 from styleclip import images
+from styleclip.apps.claims import claim, is_claimed
+from styleclip.apps.outputs import Outputs
 from styleclip.editing.edit import Edit
 from styleclip.errors import NonFiniteError
 from styleclip.studio import Studio
@@ -99,6 +101,21 @@ def test_a_list_names_pictures_from_where_it_is(run: Run, pictures: list[str]) -
     assert [each["file"] for each in result["pictures"]] == [
         "lists/z.jpg", "lists/../pics/b.PNG", str(whole)
     ]  # fmt: skip
+
+
+def test_what_may_be_a_picture_is_named(run: Run, pictures: list[str]) -> None:
+    shutil.copy("pics/a.jpg", "pics/d.jfif")
+    words = ("edit", "pics", PROMPT, *QUICK, "--json")
+    assert len(run(*words).json()["pictures"]) == 4 and run.err == ""
+    assert f"d-{RED}.png" in files("pics-edited")
+    for name in ("a.json", "a.mp4", ".DS_Store", "Thumbs.db", "e.HEIC"):
+        Path("pics", name).write_bytes(b"x")
+    note = "styleclip: note: 1 file in pics not edited, which end in nothing that is read as a "
+    assert run(*words).code == 0 and run.err == f"{note}picture: e.HEIC\n"
+    for name in ("f.cr2", "g", "h.psd"):
+        Path("pics", name).write_bytes(b"x")
+    assert run(*words).code == 0 and run.err.count("\n") == 1
+    assert "4 files in pics not edited" in run.err and "picture: e.HEIC, f.cr2, g, ..." in run.err
 
 
 @pytest.mark.parametrize("method", [("--method", "mapper"), ("--method", "direction")])
@@ -458,6 +475,88 @@ def test_what_a_killed_run_left_half_written_goes(run: Run, pictures: list[str])
         os.utime(path, (0, 0))
     assert run("edit", "pics", PROMPT, *QUICK, "--out", "many").code == 0, run.err
     assert not old.exists() and new.exists() and other.exists()
+
+
+# Two runs at once
+
+
+def test_what_another_run_makes_is_left_to_it(run: Run, pictures: list[str]) -> None:
+    words = ("edit", "pics", PROMPT, *QUICK, "--out", "many")
+    Path("many").mkdir()
+    with claim(Outputs([Path(f"many/b-{RED}.png")])) as ours:
+        assert ours
+        assert run(*words).code == 0 and "edited 2 pictures into many" in run.out
+        assert run.err == (
+            "styleclip: note: another run is making 1 picture of these just now, left to it\n"
+        )
+        assert run(*words, "--json").json()["made_by_another_run"] == 1
+    assert files("many") == {f"a-{RED}.png", f"c-{RED}.png"}  # and no claim
+    assert run(*words).code == 0 and "edited 1 picture into many, 2 finished before" in run.out
+
+
+def test_what_another_run_finished_meanwhile_is_finished(
+    run: Run, pictures: list[str], found: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("edit", "pics", PROMPT, *QUICK, "--gif")
+    assert run(*words, "--out", "other").code == 0 and len(found) == 3
+    edit = Studio.edit
+
+    def with_another(*more: Any, **options: Any) -> Edit:
+        for path in Path("other").glob("[bc]-*"):  # the other run has got so far
+            shutil.copy(path, "many")
+        Path(f"many/c-{RED}.gif").unlink(missing_ok=True)  # where it was killed
+        return edit(*more, **options)
+
+    monkeypatch.setattr(Studio, "edit", with_another)
+    assert run(*words, "--out", "many").code == 0, run.err
+    assert "edited 2 pictures into many, 1 finished before" in run.out and len(found) == 5
+    assert contents("many") == contents("other")
+
+
+def test_half_made_by_another_run_is_no_mistake(run: Run, pictures: list[str]) -> None:
+    words = ("edit", "pics", PROMPT, *QUICK, "--gif", "--out", "many")
+    Path("many").mkdir()
+    outputs = Outputs([Path(f"many/a-{RED}.png")])
+    with claim(outputs):
+        Path(f"many/a-{RED}.gif").write_bytes(b"half")
+        assert not run(*words).code and "edited 2 pictures" in run.out
+    assert run(*words).code == 2 and f"many/a-{RED}.gif is there already" in run.err
+
+
+def test_a_claim_is_one_runs(place: Path) -> None:
+    outputs, other = (Outputs([Path(name)]) for name in ("a.png", "b.png"))
+    assert not is_claimed(outputs) and files() == set()
+    with claim(outputs) as ours, claim(outputs) as again, claim(other) as another:
+        assert (ours, again, another) == (True, False, True)
+        assert is_claimed(outputs) and len(files()) == 2
+    assert files() == set() and not is_claimed(outputs)
+    with claim(Outputs([Path("nowhere/a.png")])) as ours:
+        assert ours  # and writing says what is wrong
+
+
+def test_a_killed_run_claims_nothing(place: Path) -> None:
+    code = (
+        "import os, signal; from pathlib import Path; from styleclip.apps.claims import claim\n"
+        "from styleclip.apps.outputs import Outputs\n"
+        "with claim(Outputs([Path('a.png')])) as ours: os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert len(files()) == 1  # its file, which nobody holds
+    assert not is_claimed(Outputs([Path("a.png")])) and files() == set()
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_share_the_work(pictures: list[str], tiny_model: Path) -> None:
+    for number in range(9):
+        shutil.copy("pics/a.jpg", f"pics/{number:02}.jpg")
+    command = [sys.executable, "-m", "styleclip", "edit", "pics", PROMPT, "--steps", "20",
+               "--out", "many", "--json", "--model", str(tiny_model)]  # fmt: skip
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [json.loads(each.communicate(timeout=300)[0]) for each in runs]
+    assert [each.returncode for each in runs] == [0, 0]
+    made = [picture["file"] for each in said for picture in each["pictures"]]
+    assert len(made) == len(set(made)) == 12 == len(files("many"))
+    assert all(each["failed"] == [] for each in said)
 
 
 @pytest.mark.slow

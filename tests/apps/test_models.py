@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from styleclip.checkpoints.public import LANDMARKER, NVIDIA, OPENAI, Bundle, Pub
 from styleclip.faces.landmarks import Landmarks, MediapipeFinder
 from styleclip.inversion.encoder import Encoder, EncoderConfig
 from tests.apps.running import Run, files
+from tests.pages import PUBLIC_FILES, blocks_for
+from tests.pages import commands as commands_of
 from tests.reference.public_layouts import write_clip, write_generator, write_vocabulary
 from tests.reference.serving import Answer, Site, serving
 
@@ -334,28 +335,9 @@ def test_a_folder_of_ones_own(run: Run, own: None) -> None:
 # What the documents say
 
 
-HEADING = "# Use real weights\n"
-PAGES = [
-    page
-    for page in (ROOT / "README.md", ROOT / "docs" / "real-weights.md")
-    if HEADING in page.read_text("utf-8")
-]
-
-
-def documented(page: Path) -> list[list[str]]:
-    """The commands under the heading."""
-    section = page.read_text("utf-8").partition(HEADING)[2].split("\n## ")[0]
-    lines = [
-        line
-        for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-        for line in block.replace("\\\n", " ").splitlines()
-    ]
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ["README.md", "docs/real-weights.md"])
 def test_the_documented_commands_run(
-    page: Path, run: Run, site: Site, own: None, picture: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, run: Run, site: Site, own: None, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As they are written; only the files are smaller and the server is this machine."""
     served = {"generator": GENERATOR, "clip": CLIP, "tokenizer": WORDS, "encoder": ENCODER}
@@ -380,13 +362,10 @@ def test_the_documented_commands_run(
     monkeypatch.setattr(MediapipeFinder, "find", find)  # mediapipe itself is an extra
     picture.rename("photo.jpg")
     Path(GENERATOR).rename("network.pkl")
-    commands = documented(page)
+    commands = [words for block in blocks_for(page, PUBLIC_FILES) for words in commands_of(block)]
     assert sum("fetch" in words for words in commands) >= 1
     assert sum("edit" in words for words in commands) >= 1
     for words in commands:
-        if words[0] == "styleclip":
-            quick = [*QUICK, "--refine", "1"] if words[1] == "edit" else []
-            assert run(*words[1:], *quick, model=False).code == 0, (words, run.err)
-        else:
-            assert words == ["pip", "install", "-c", "constraints.txt", "torch", ".[photos]"]
+        quick = [*QUICK, "--refine", "1"] if words[0] == "edit" else []
+        assert run(*words, *quick, model=False).code == 0, (words, run.err)
     assert asked == [Cache.here().file(LANDMARKER)] and asked[0].read_bytes() == b"task"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -11,10 +10,7 @@ import pytest
 from styleclip.checkpoints import file_hash, load_generator, tensors_hash
 from tests.apps.running import Run, files
 from tests.checkpoints import samples
-from tests.pages import commands
-
-PAGE = Path(__file__).parents[2] / "docs" / "real-weights.md"
-HEADING = "## What a file is, and how to keep it\n"
+from tests.pages import WEIGHTS, blocks_for, commands
 
 
 def weights(run: Run, *arguments: str | Path) -> Run:
@@ -74,7 +70,6 @@ def test_options_that_a_file_needs(run: Run, place: Path) -> None:
 
 def test_the_documented_commands_run(run: Run, place: Path) -> None:
     """Every one under the heading, on small files of the names that the page uses."""
-    section = PAGE.read_text("utf-8").partition(HEADING)[2].split("\n## ")[0]
     (place / "a").mkdir()
     shutil.copyfile(samples.ROSINALITY.with_name("stylegan2-ada.pkl"), "network.pkl")
     shutil.copyfile(samples.openai(place / "a"), "ViT-B-32.pt")
@@ -83,8 +78,8 @@ def test_the_documented_commands_run(run: Run, place: Path) -> None:
     samples.saved(contents | {"latent_avg": mean}, place).rename("e4e_ffhq_encode.pt")
     samples.fs3(place)
     shutil.copyfile(samples.ROSINALITY, "stylegan2-ffhq-config-f.pt")
-    run_these = [each for block in re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
-                 for each in commands(block)]  # fmt: skip
+    blocks = blocks_for("docs/real-weights.md", WEIGHTS)
+    run_these = [each for block in blocks for each in commands(block)]
     assert {each[0] for each in run_these} == {"inspect", "convert"} and len(run_these) >= 5
     for words in run_these:
         assert weights(run, *words).code == 0, (words, run.err)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import socket
 import tomllib
@@ -20,23 +21,16 @@ from tests.checkpoints.samples import ROSINALITY
 from tests.test_project import documented_commands, problem_with
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md"), *ROOT.glob("src/**/README.md")])
+FOLDERS = ("", "docs", "src/**", "notebooks", "examples/**")
+PAGES = sorted(
+    {
+        path.relative_to(ROOT).as_posix()
+        for folder in FOLDERS
+        for path in ROOT.glob(f"{folder}/*.md".lstrip("/"))
+    }
+)
 # Languages of blocks that are no commands; {literalinclude} and the like are directives.
 SHOWN = {"text", "json"}
-# Pages, or their blocks of one language, that a test with a stage of its own runs.
-ELSEWHERE = {
-    ("README.md", "bash"): "tests/test_readme.py",
-    ("README.md", "python"): "tests/test_readme.py",
-    ("README.md", "sh"): "tests/apps/test_models.py",
-    ("real-weights.md", "sh"): "tests/apps/test_models.py",
-    ("real-weights.md", "bash"): "tests/apps/test_weights.py",
-    ("your-own-generator.md", "bash"): "tests/test_docs_own_generator.py",
-    ("your-own-generator.md", "python"): "tests/test_docs_own_generator.py",
-    ("page.md", "bash"): "tests/apps/web/test_api.py",
-    ("page.md", "python"): "tests/apps/web/test_api.py",
-    ("many.md", "bash"): "tests/test_docs_many.py",
-    ("many.md", "python"): "tests/test_docs_many.py",
-}
 
 
 def troubles(tiny_model: Path) -> None:
@@ -63,17 +57,6 @@ EXTRAS = set(
 )
 
 
-def here(page: Path) -> list[pages.Block]:
-    """The blocks that this module runs."""
-    return [
-        block
-        for block in pages.fenced(page.read_text("utf-8"))
-        if block.language in pages.RUN
-        and not block.reason
-        and (page.name, block.language) not in ELSEWHERE
-    ]
-
-
 @pytest.fixture
 def busy_port() -> Iterator[None]:
     """Somebody listens where troubleshooting.md says so."""
@@ -86,47 +69,64 @@ def busy_port() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("busy_port")
-@pytest.mark.parametrize("page", [page for page in PAGES if here(page)], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if pages.blocks_for(page)])
 def test_the_page_runs_as_written(
-    page: Path, place: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+    page: str, place: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("skia")
     shutil.copytree(ROOT / "examples", "examples")
-    STAGES.get(page.stem, lambda _: None)(tiny_model)
-    assert pages.run_page(page.read_text("utf-8"), capsys) == len(here(page))
+    STAGES.get(Path(page).stem, lambda _: None)(tiny_model)
+    pages.run_blocks(pages.blocks_for(page), capsys)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_block_is_run_or_says_why_not(page: Path) -> None:
-    text = page.read_text("utf-8")
-    blocks = pages.fenced(text)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_run_or_says_why_not(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    blocks = pages.runners(page)
     assert len(blocks) == len(re.findall(r"^ *```\S", text, re.MULTILINE))
-    for block in blocks:
-        run = block.language in pages.RUN or (page.name, block.language) in ELSEWHERE
+    for block, test in blocks:
         shown = block.language in SHOWN or block.language.startswith("{")
-        assert run or shown or block.reason, f"nothing runs line {block.line} of {page.name}"
-        assert not (shown and block.reason), f"line {block.line} of {page.name} is no command"
+        ran = test is not None
+        assert ran or shown or block.reason, f"nothing runs line {block.line} of {page}"
+        assert not (shown and block.reason), f"line {block.line} of {page} is no command"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_is_not_run_could_be(page: Path) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_not_run_could_be(page: str) -> None:
     """Commands with a reason are at least there, with the options that are written."""
-    left = [block for block in pages.fenced(page.read_text("utf-8")) if block.reason]
+    whole = (ROOT / page).read_text("utf-8")
+    left = [block for block in pages.fenced(whole) if block.reason]
     text = "".join(f"```{block.language}\n{block.content}```\n" for block in left)
     problems = {" ".join(words): problem_with(words) for words in documented_commands(text)}
     assert not {line: problem for line, problem in problems.items() if problem}
-    extras = re.findall(r"\.\[([\w,]+)\]", page.read_text("utf-8"))
+    extras = re.findall(r"\.\[([\w,]+)\]", whole)
     assert {each for some in extras for each in some.split(",")} <= EXTRAS
 
 
-def test_what_runs_elsewhere_is_read_there() -> None:
-    for (page, language), test in ELSEWHERE.items():
-        assert any(p.name == page and here_or(p, language) for p in PAGES), (page, language)
-        assert page in (ROOT / test).read_text("utf-8"), (page, test)
+@pytest.mark.parametrize("each", pages.ELSEWHERE, ids=lambda each: f"{each.page}-{each.language}")
+def test_what_runs_elsewhere_is_asked_for_there(each: pages.Elsewhere) -> None:
+    """The test that is named is there, and its module takes just these blocks."""
+    assert pages.blocks_for(each.page, each.test), "no block of the page is like that"
+    module, _, name = each.test.partition("::")
+    source = (ROOT / module).read_text("utf-8")
+    assert f"\ndef {name}(" in source and "blocks_for(" in source and each.page in source
 
 
-def here_or(page: Path, language: str) -> bool:
-    return any(block.language == language for block in pages.fenced(page.read_text("utf-8")))
+@pytest.mark.parametrize("page", PAGES)
+def test_a_block_that_is_another_stays_with_its_test(page: str) -> None:
+    """Whatever a block says, the same test gets it: none is chosen by what it says."""
+    text = (ROOT / page).read_text("utf-8")
+    owners = [(block.line, test) for block, test in pages.runners(page)]
+    changed = re.sub(r"^( *```\w+\n)(.*?)(?=^ *```$)", _to_false, text, flags=re.M | re.S)
+    assert len(changed.splitlines()) == len(text.splitlines())
+    again = pages.runners(page, changed)
+    assert [(block.line, test) for block, test in again] == owners
+    assert all(set(block.content.split()) <= {"false"} for block, test in again if test is not None)
+
+
+def _to_false(block: re.Match[str]) -> str:
+    """The same number of lines, every one of them ``false``."""
+    return block[1] + "false\n" * block[2].count("\n")
 
 
 # The means by which pages are run
@@ -146,3 +146,38 @@ def test_a_reason_keeps_a_block_from_running(capsys: pytest.CaptureFixture[str])
     text = "<!-- not run: it would fail -->\n```bash\nfalse\n```\n"
     assert pages.run_page(text, capsys) == 0
     assert pages.fenced(text)[0] == pages.Block("bash", "false\n", 2, "it would fail")
+
+
+def test_nothing_in_a_block_is_passed_over(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever runs a block: its commands, its installing lines, and none beside them."""
+    for line in ("false", "false && styleclip --version", "pip install styleclip", "make test"):
+        block = pages.Block("bash", f"styleclip --version\n{line}\n", 1)
+        with pytest.raises(AssertionError):
+            pages.commands(block)
+        with pytest.raises(AssertionError):
+            pages.run_blocks([block], capsys)
+    install = "pip install -c constraints.txt torch '.[ui]'  # here"
+    block = pages.Block("sh", f"{install}\n.venv/bin/styleclip \\\n --version  # which\n", 1)
+    assert pages.commands(block) == [["--version"]]
+    pages.run_blocks([block], capsys)
+
+
+def test_make_in_a_block_does_what_the_makefile_says(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (command,) = pages.recipe("demo")
+    assert command.startswith("styleclip edit examples/portrait.png ") and "\\" not in command
+    asked: list[list[str]] = []
+    monkeypatch.setattr(pages, "main", lambda words: asked.append(words) or len(asked) - 1)
+    pages.run_page("```bash\nmake demo  # here\n```\n", capsys)
+    assert asked == [shlex.split(command)[1:]]
+    with pytest.raises(AssertionError, match="ended with 1"):
+        pages.run_page("```bash\nmake demo\n```\n", capsys)
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_come_is_noticed(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RuntimeError, match="no model"):
+        pages.run_page("```bash\nstyleclip serve --model nowhere\n```\n", capsys)

@@ -3,7 +3,8 @@
   FOLDER | LIST.txt -> files -> outputs of each, in one folder -> finished ones are left alone
                     -> the others one after the other -> what failed, at the end
 Every PNG carries a digest of the settings and of its input, so that the same command, stopped or
-killed, goes on, and another never mixes with it. Networks are loaded once.
+killed, goes on, and another never mixes with it. Networks are loaded once. Two runs at once share
+the work (``claims``).
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from styleclip.apps.claims import claim, is_claimed
 from styleclip.apps.console import OnStep, Stopwatch, about, answer, complain, counting, naming
 from styleclip.apps.films import check_extra
+from styleclip.apps.gathering import files_of, say_what_is_passed_over
 from styleclip.apps.outputs import Extras, Outputs, check_folder, make_folder, outputs_in
 from styleclip.apps.photos import check_wish
 from styleclip.apps.pipeline import WantedEdits, captions_of, make
-from styleclip.apps.starts import PICTURES, Request
+from styleclip.apps.starts import Request
 from styleclip.errors import ArgumentError, ImageError, StyleclipError
 
 if TYPE_CHECKING:
@@ -58,15 +61,6 @@ class Task:
     file: Path
     outputs: Outputs
     settings: Mapping[str, Any]
-
-
-def files_of(given: Path) -> list[Path]:
-    """The pictures of a folder by their names, or those that a list names, in its order.
-
-    A list has one path in a line, from where the list is; lines that start with # are comments.
-    Raises ``ArgumentError`` for a folder or a list without any.
-    """
-    return _in_folder(given) if given.is_dir() else _in_list(given)
 
 
 def plan_many(
@@ -102,6 +96,8 @@ def plan_many(
     captions = captions_of(request, prompts)
     outputs = [outputs_in(folder, file.stem, captions, False, extras) for file in files]
     _check_apart(files, outputs)
+    if given.is_dir():
+        say_what_is_passed_over(given)
     return Series(files, outputs, folder, prompts, force)
 
 
@@ -121,13 +117,17 @@ def edit_many(
     """
     from styleclip.portraits.training import finish_the_step
 
-    tasks = _tasks(series, studio, request, settings)
+    if request.wish is not None:
+        check_wish(studio, request.wish)
+    settings = {**_settings(studio, request, series.prompts), **settings}
+    tasks = _tasks(series, request, settings)
     edits = wanted() if tasks else None
     made: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
+    finished, others = len(series.files) - len(tasks), 0
+    _sweep_up(series)
     if edits is not None:
         make_folder(series.folder)
-        _sweep_up(series)
         with (
             counting(f"editing {_pictures(len(tasks))}", len(tasks)) as tell,
             finish_the_step(STOPPING) as stopped,
@@ -136,22 +136,31 @@ def edit_many(
                 if stopped.is_set():
                     break
                 try:
-                    bar = partial(_told, tell, done, task.file.name)
-                    made.append(_edited(studio, request, edits, task, watch, bar))
+                    with claim(task.outputs) as ours:
+                        now = _task(series, request, task) if ours else None
+                        others += not ours
+                        finished += ours and now is None  # by another run, since we began
+                        if now is not None:
+                            bar = partial(_told, tell, done, task.file.name)
+                            made.append(_edited(studio, request, edits, now, watch, bar))
                 except StyleclipError as error:
                     failures.append({"file": str(task.file), "error": str(error)})
     for each in failures:
         complain(about(each["file"], each["error"]))
-    left = len(tasks) - len(made) - len(failures)
+    if others:
+        complain(
+            f"another run is making {_pictures(others)} of these just now, left to it", kind="note"
+        )
+    left = len(series.files) - finished - others - len(made) - len(failures)
     if left:
         complain(f"{_pictures(left)} left: the same command goes on with them", kind="note")
         raise KeyboardInterrupt
-    finished = len(series.files) - len(tasks)
     result = {
         "model": studio.model.name,
         "out": str(series.folder),
         "pictures": made,
         "finished_before": finished,
+        "made_by_another_run": others,
         "failed": failures,
         "warnings": [] if edits is None else list(edits.notes),
         "seconds": watch.seconds,
@@ -187,33 +196,36 @@ def _told(tell: Callable[[int, str], None], done: int, name: str, title: str) ->
     return lambda step, steps, _: tell(done, f"{name}: {step} of {steps}, {title}")
 
 
-def _tasks(
-    series: Series, studio: Studio, request: Request, settings: Mapping[str, Any]
-) -> list[Task]:
+def _tasks(series: Series, request: Request, settings: Mapping[str, Any]) -> list[Task]:
     """What is left to do. Raises ``ArgumentError`` for outputs that are there and not of this run.
 
     With ``series.force`` those are made again, too; finished ones never are.
     """
-    if request.wish is not None:
-        check_wish(studio, request.wish)
-    settings = {**_settings(studio, request, series.prompts), **settings}
     left = []
     for file, outputs in zip(series.files, series.outputs, strict=True):
-        there = [path for path in outputs if os.path.exists(path)]  # none, of too long a name
-        run = _digest(settings, file, request) if there else ""
-        runs = {path: _run_of(path) for path in outputs.pictures if path in there}
-        ours = bool(runs) and set(runs.values()) == {run}  # finished, or killed on the way
-        if ours and len(there) == len(list(outputs)):
-            continue
-        if run and not ours and not series.force:
-            other = next((path for path, theirs in runs.items() if theirs != run), there[0])
-            reason = _difference(other, settings, request, series.prompts)
-            raise ArgumentError(
-                f"{other} is there already, {reason}: --force makes it again, or choose another "
-                "folder with --out"
-            )
-        left.append(Task(file, replace(outputs, force=bool(there)), settings))
+        task = Task(file, outputs, settings)
+        # what another run has half made is looked at in its turn
+        now = task if is_claimed(outputs) else _task(series, request, task)
+        left += [] if now is None else [now]
     return left
+
+
+def _task(series: Series, request: Request, task: Task) -> Task | None:
+    """A task as it stands now; None if it is finished. Raises as ``_tasks`` does."""
+    there = [path for path in task.outputs if os.path.exists(path)]  # none, of too long a name
+    run = _digest(task.settings, task.file, request) if there else ""
+    runs = {path: _run_of(path) for path in task.outputs.pictures if path in there}
+    ours = bool(runs) and set(runs.values()) == {run}  # finished, or killed on the way
+    if ours and len(there) == len(list(task.outputs)):
+        return None
+    if run and not ours and not series.force:
+        other = next((path for path, theirs in runs.items() if theirs != run), there[0])
+        reason = _difference(other, task.settings, request, series.prompts)
+        raise ArgumentError(
+            f"{other} is there already, {reason}: --force makes it again, or choose another "
+            "folder with --out"
+        )
+    return replace(task, outputs=replace(task.outputs, force=bool(there)))
 
 
 def how_settings(studio: Studio, how: How) -> dict[str, Any]:
@@ -262,45 +274,6 @@ def _check_landmarks(landmarks: str | None) -> None:
             f"of many pictures --landmarks is a folder with a JSON file for each, named as the "
             f"picture is (or 'auto', or mediapipe's .task file); got {landmarks}"
         )
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError as error:
-        raise ArgumentError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    files = [path for path in inside if path.name[0] != "." and not path.is_dir()]
-    found = [path for path in files if path.suffix.lower() in PICTURES]
-    if not found:
-        held = "is empty" if not inside else f"holds {len(inside)} other things"
-        raise ArgumentError(
-            f"there is no picture in the folder {folder}, which {held}: give one with files that "
-            f"end in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}"
-        )
-    return found
-
-
-def _in_list(file: Path) -> list[Path]:
-    expected = "expected a text with the path of one picture in each line, from where the list is"
-    try:
-        text = file.read_text("utf-8-sig")
-        if "\0" in text:
-            raise UnicodeError
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise ArgumentError(
-            f"{file} cannot be read as a list ({reason.lower()}): {expected}"
-        ) from error
-    entries = [line.strip() for line in text.splitlines()]
-    entries = [entry for entry in entries if entry and not entry.startswith("#")]
-    if not entries:
-        raise ArgumentError(f"the list {file} names no picture: {expected}")
-    found = [file.parent / entry for entry in entries]
-    if not any(os.path.isfile(path) for path in found):
-        raise ArgumentError(
-            f"nothing that {file} names is there (it begins with {entries[0][:60]!r}): {expected}"
-        )
-    return found
 
 
 def _check_apart(files: Sequence[Path], outputs: Sequence[Outputs]) -> None:
@@ -389,9 +362,14 @@ def _difference(
 
 
 def _sweep_up(series: Series) -> None:
-    """Remove what a killed run had half written, long enough ago that nobody writes it now."""
+    """Remove what a killed run had half written, long enough ago that nobody writes it now.
+
+    And its claim.
+    """
     from styleclip.images import is_unfinished
 
+    for outputs in series.outputs:
+        is_claimed(outputs)
     planned = [path for outputs in series.outputs for path in outputs]
     for path in series.folder.glob(".*.part"):
         old = time.time() - path.stat().st_mtime > STALE

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from styleclip.studio import Studio
 
 LIST = ".txt"
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".avif")
+PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm",
+            ".avif")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from PIL import Image
 
 from styleclip.apps.web.api import _bytes
 from styleclip.errors import ImageError
-from tests.pages import blocks
+from tests.pages import blocks_for
 
 pytestmark = pytest.mark.slow
+HERE = "tests/apps/web/test_api.py"
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "page.md").read_text("utf-8")
 
 
@@ -32,9 +33,9 @@ def picture(answer: dict[str, Any]) -> Image.Image:
 
 
 def test_the_python_example_runs(address: str, place: Path) -> None:
-    (example,) = [text for language, text in blocks(PAGE) if language == "python"]
+    (example,) = blocks_for("docs/page.md", f"{HERE}::test_the_python_example_runs")
     names: dict[str, Any] = {}
-    exec(example.replace("http://127.0.0.1:7860", address), names)
+    exec(example.content.replace("http://127.0.0.1:7860", address), names)
     with Image.open("glasses.png") as picture:
         assert picture.size == (128, 128)
     edits = [(each["target"], each["strength"]) for each in names["answer"]["edits"]]
@@ -43,9 +44,9 @@ def test_the_python_example_runs(address: str, place: Path) -> None:
 
 
 def test_the_curl_example_runs(address: str, place: Path) -> None:
-    (example,) = [text for language, text in blocks(PAGE) if "curl" in text]
+    (example,) = blocks_for("docs/page.md", f"{HERE}::test_the_curl_example_runs")
     done = subprocess.run(
-        ["bash", "-c", example.replace("http://127.0.0.1:7860", address)],
+        ["bash", "-e", "-c", example.content.replace("http://127.0.0.1:7860", address)],
         capture_output=True, text=True, timeout=60, env={**os.environ, "no_proxy": "127.0.0.1"},
     )  # fmt: skip
     assert "event: complete" in done.stdout and "data:image/png;base64," in done.stdout, done

@@ -1,0 +1,89 @@
+"""Two runs into one folder: each picture is made by one of them.
+
+  claim(outputs) -> True (nobody else makes them until this is over) | False (somebody does)
+The system's lock of a hidden file beside the outputs, which it lets go when a run is killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from styleclip.apps.outputs import Outputs
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> None:
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(*error.args) from error
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def claim(outputs: Outputs) -> Iterator[bool]:
+    """Whether they are ours to make; nobody else's while this lasts, where the disk has locks."""
+    path = _place(outputs)
+    try:
+        file = _locked(path)
+    except BlockingIOError:
+        yield False
+        return
+    except OSError:  # a disk without locks, or without room for a file: as if we were alone
+        yield True
+        return
+    try:
+        yield True
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        os.close(file)
+        if sys.platform == "win32":  # where no open file goes
+            with suppress(OSError):
+                path.unlink()
+
+
+def is_claimed(outputs: Outputs) -> bool:
+    """Whether somebody makes them just now. What a killed run left of its claim goes."""
+    if not os.path.exists(_place(outputs)):
+        return False
+    with claim(outputs) as ours:
+        return not ours
+
+
+def _place(outputs: Outputs) -> Path:
+    first = outputs.pictures[0]
+    return first.with_name(
+        f".styleclip-{hashlib.sha256(first.name.encode()).hexdigest()[:16]}.lock"
+    )
+
+
+def _locked(path: Path) -> int:
+    """The file, open and locked by us. Raises ``BlockingIOError`` if it is another's."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _lock(file)
+            if _is_at(file, path):
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # whoever had it took it away meanwhile: the next try makes another
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether the open file still lies there, and not another or none."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(file), path.stat())
+    return False
