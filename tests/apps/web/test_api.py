@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -14,7 +15,9 @@ from gradio_client import Client
 from PIL import Image
 
 from styleclip.apps.web.api import _bytes
+from styleclip.apps.web.session import MOST_ROWS
 from styleclip.errors import ImageError
+from styleclip.images import RECIPE_KEY
 from tests.pages import blocks
 
 pytestmark = pytest.mark.slow
@@ -31,14 +34,20 @@ def picture(answer: dict[str, Any]) -> Image.Image:
     return Image.open(io.BytesIO(content))
 
 
+def asked_by(answer: dict[str, Any]) -> list[str]:
+    """The targets in the recipe of an answer's picture."""
+    recipe = json.loads(picture(answer).text[RECIPE_KEY])  # type: ignore[attr-defined]
+    return [each["target"] for each in recipe["edits"]]
+
+
 def test_the_python_example_runs(address: str, place: Path) -> None:
     (example,) = [text for language, text in blocks(PAGE) if language == "python"]
     names: dict[str, Any] = {}
     exec(example.replace("http://127.0.0.1:7860", address), names)
     with Image.open("glasses.png") as picture:
         assert picture.size == (128, 128)
-    edits = [(each["target"], each["strength"]) for each in names["answer"]["edits"]]
-    assert edits == [("a smiling face", 4.0)]
+    assert asked_by(names["answer"]) == ["a face with glasses", "a smiling face"]
+    assert names["answer"]["edits"][1]["strength"] == 4.0
     assert names["news"]["edits"][0]["method"] == "optimisation"
 
 
@@ -59,9 +68,24 @@ def test_every_call_is_documented_and_no_other_is_offered(client: Any) -> None:
 
 def test_a_picture_that_was_edited_is_edited_again(client: Any) -> None:
     first = client.predict("a face with red hair", seed=3, api_name="/edit")
+    assert asked_by(first) == ["a face with red hair"]
     again = client.predict("a face with glasses", image=first["image"], api_name="/edit")
-    assert picture(first).size == picture(again).size
-    assert first["image"] != again["image"]
+    assert asked_by(again) == ["a face with red hair", "a face with glasses"]
+    assert [each["target"] for each in again["edits"]] == asked_by(again)
+    assert again["edits"][0] == first["edits"][0]
+    sent = {"prompt": "a face with a beard", "image": first["image"]}
+    last = list(client.submit(api_name="/optimise", **sent))[-1]
+    assert asked_by(last) == ["a face with red hair", "a face with a beard"]
+    assert last["edits"][0] == first["edits"][0]
+
+
+def test_a_picture_holds_as_many_sentences_as_the_page(client: Any) -> None:
+    answer: dict[str, Any] = {"image": ""}
+    for _ in range(MOST_ROWS):
+        sent = {"prompt": "a smiling face", "image": answer["image"], "strength": 0.5}
+        answer = client.predict(api_name="/edit", **sent)
+    with pytest.raises(Exception, match="The stack holds 5 sentences"):
+        client.predict("a smiling face", image=answer["image"], api_name="/edit")
 
 
 @pytest.mark.parametrize(

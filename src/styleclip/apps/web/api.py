@@ -102,12 +102,12 @@ class Api:
         try:
             with told():
                 look, note = self._begun(seed, image, truncation)
-                look = replace(look, rows=(Row(_text(prompt), "", "optimisation", 1.0),))
-                job = self.engine.optimise(look, 0, stop)
+                look = _asking(look, Row(_text(prompt), "", "optimisation", 1.0))
+                last = len(look.rows) - 1
+                job = self.engine.optimise(look, last, stop)
                 for news in job:
                     yield {"step": news.step, "steps": news.steps, "preview": news.picture}
-                row = replace(look.rows[0], edit=job.result)
-                yield self._answer(replace(look, rows=(row,)), note)
+                yield self._answer(look.with_row(last, edit=job.result), note)
         finally:
             stop.set()  # who goes away needs no more steps
 
@@ -124,11 +124,12 @@ class Api:
         names = tuple(each.strip() for each in _text(preserve).split(",") if each.strip())
         row = Row(_text(prompt), "", method, threshold=threshold)
         self.engine.pair(row)  # raises for a text that says nothing
-        look = replace(look, rows=(row,), keep=names)
-        wanted = self.engine.fitted(look, 0) if strength is None else float(strength)
+        look = replace(_asking(look, row), keep=names)  # edits that are there stay as they are
+        last = len(look.rows) - 1
+        wanted = self.engine.fitted(look, last) if strength is None else float(strength)
         if not -20 <= wanted <= 20:
             raise ArgumentError(f"the strength must be between -20 and 20, got {wanted:g}")
-        return self.engine.found(look.with_row(0, strength=wanted)), note
+        return self.engine.found(look.with_row(last, strength=wanted)), note
 
     def _begun(self, seed: int, image: str, truncation: float) -> tuple[Look, str]:
         if image:
@@ -156,6 +157,11 @@ class Api:
             ],
             "notes": [each for each in notes if each],
         }  # fmt: skip
+
+
+def _asking(look: Look, row: Row) -> Look:
+    """One sentence more, behind those that a picture brought. Raises ``ArgumentError``."""
+    return replace(look, rows=tuple(each for each in look.rows if each.asks)).with_another_row(row)
 
 
 def _bytes(image: str) -> bytes:
