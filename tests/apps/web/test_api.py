@@ -15,6 +15,7 @@ from gradio_client import Client
 from PIL import Image
 
 from styleclip.apps.web.api import _bytes
+from styleclip.apps.web.guard import completed
 from styleclip.apps.web.session import MOST_ROWS
 from styleclip.errors import ImageError
 from styleclip.images import RECIPE_KEY
@@ -92,14 +93,32 @@ def test_a_picture_holds_as_many_sentences_as_the_page(client: Any) -> None:
     ("wrong", "words"),
     [
         ({"prompt": ""}, "prompt is empty"),
+        ({"prompt": ["red hair", ""]}, "prompt is empty"),
+        ({"prompt": 7}, "prompt must be a text, got 7"),
+        ({"prompt": {"a": 1}}, "prompt must be a text, got {'a': 1}"),
+        ({"prompt": ["red hair"] * 6}, "at most 5 sentences"),
         ({"prompt": "red hair", "seed": -1}, "a seed is a whole number"),
+        ({"prompt": "red hair", "seed": "x"}, "a seed is a whole number from 0 to .*got 'x'"),
+        ({"prompt": "red hair", "seed": 2.5}, "a seed is a whole number"),
+        ({"prompt": "red hair", "seed": None}, "a seed is a whole number"),
         ({"prompt": "red hair", "image": "hello!"}, "not base64"),
         ({"prompt": "red hair", "image": "aGVsbG8="}, "not a picture"),
+        ({"prompt": "red hair", "image": ["aGVsbG8="]}, "image is not a text"),
         ({"prompt": "red hair", "method": "magic"}, "no method 'magic'"),
+        ({"prompt": "red hair", "method": ["mapper"]}, "no method \\['mapper'\\]"),
         ({"prompt": "red hair", "method": "optimisation"}, "call /optimise"),
+        ({"prompt": "red hair", "method": "optimize"}, "call /optimise"),
+        ({"prompt": "red hair", "method": "mapper", "preserve": "age"}, "preserve belongs to"),
+        ({"prompt": "red hair", "method": "mapper", "threshold": 0.1}, "threshold belongs to"),
         ({"prompt": "red hair", "strength": 1e9}, "between -20 and 20"),
+        ({"prompt": "red hair", "strength": "abc"}, "strength must be a number.*got 'abc'"),
+        ({"prompt": "red hair", "strength": "nan"}, "strength must be a number.*got 'nan'"),
+        ({"prompt": "red hair", "strength": [1, 2]}, "one for each"),
         ({"prompt": "red hair", "threshold": 7}, "threshold must be"),
+        ({"prompt": "red hair", "threshold": "x"}, "threshold must be a number"),
         ({"prompt": "red hair", "truncation": 9}, "truncation must be"),
+        ({"prompt": "red hair", "truncation": "x"}, "truncation must be a number"),
+        ({"prompt": "red hair", "preserve": 3}, "preserve must be a text"),
         ({"prompt": "red " * 200}, "letters"),
         ({"prompt": "<img src=x onerror=alert(1)> -> b -> c"}, "&lt;img"),
     ],
@@ -107,6 +126,12 @@ def test_a_picture_holds_as_many_sentences_as_the_page(client: Any) -> None:
 def test_nonsense_gets_one_sentence(client: Any, wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(Exception, match="(?i)" + words):
         client.predict(api_name="/edit", **wrong)
+
+
+def test_values_that_are_left_out_are_the_usual_ones() -> None:
+    assert completed([3], [0, 0.7]) == [3, 0.7]
+    with pytest.raises(Exception, match="takes 2 values at most, got 3"):
+        completed([3, 0.7, 1], [0, 0.7])
 
 
 def test_an_image_that_is_too_large_is_not_decoded() -> None:

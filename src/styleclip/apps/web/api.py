@@ -20,12 +20,12 @@ from gradio.events import api
 
 from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.limits import LARGEST_FILE
-from styleclip.apps.web.links import LARGEST_SEED
 from styleclip.apps.web.saving import gif, png
-from styleclip.apps.web.session import METHODS, MOST_LETTERS, Look, Row
+from styleclip.apps.web.session import Look, Row
 from styleclip.apps.web.show import data_uri
 from styleclip.apps.web.telling import told
-from styleclip.errors import ArgumentError, ImageError
+from styleclip.apps.web.wishes import Wishes, seed_of, text, truncation_of, wishes
+from styleclip.errors import ImageError
 
 
 class Api:
@@ -47,8 +47,7 @@ class Api:
     def picture(self, seed: int = 0, truncation: float = 0.7) -> dict[str, Any]:
         """The picture of a seed: {"image": data URI of a PNG that carries its recipe}."""
         with told():
-            look = Look(self.engine.person(_seed(seed), _truncation(truncation)))
-            return self._answer(look)
+            return self._answer(*self._begun(seed, "", truncation))
 
     def invert(self, image: str) -> dict[str, Any]:
         """A picture as the model sees it; a PNG with a recipe is drawn again from that.
@@ -77,18 +76,15 @@ class Api:
         of a direction. preserve: what a direction must leave alone, separated by commas.
         """
         with told():
-            if method == "optimisation":
-                raise ArgumentError("optimising takes its time: call /optimise, which streams")
-            look, note = self._edited(prompt, seed, image, strength, method, threshold,
-                                      truncation, preserve)  # fmt: skip
-            return self._answer(look, note)
+            asked = wishes(prompt, strength, method, threshold, preserve)
+            return self._answer(*self._edited(asked, seed, image, truncation))
 
     def animate(
         self, prompt: str, seed: int = 0, image: str = "", strength: float | None = None
     ) -> dict[str, Any]:
         """The way to an edit and back, by its direction: {"gif": data URI}."""
         with told():
-            look, _ = self._edited(prompt, seed, image, strength)
+            look, _ = self._edited(wishes(prompt, strength), seed, image)
             return {"gif": data_uri(gif(self.engine, look), "image/gif")}
 
     def optimise(
@@ -102,7 +98,7 @@ class Api:
         try:
             with told():
                 look, note = self._begun(seed, image, truncation)
-                look = _asking(look, Row(_text(prompt), "", "optimisation", 1.0))
+                look = _asking(look, Row(text("prompt", prompt), "", "optimisation", 1.0))
                 last = len(look.rows) - 1
                 job = self.engine.optimise(look, last, stop)
                 for news in job:
@@ -114,27 +110,20 @@ class Api:
     # parts
 
     def _edited(
-        self, prompt: str, seed: int, image: str, strength: float | None,
-        method: str = "direction", threshold: float | None = None, truncation: float = 0.7,
-        preserve: str = "",
-    ) -> tuple[Look, str]:  # fmt: skip
-        if method not in METHODS:
-            raise ArgumentError(f"there is no method {method[:40]!r}: direction or mapper")
+        self, asked: Wishes, seed: int, image: str, truncation: float = 0.7
+    ) -> tuple[Look, str]:
         look, note = self._begun(seed, image, truncation)
-        names = tuple(each.strip() for each in _text(preserve).split(",") if each.strip())
-        row = Row(_text(prompt), "", method, threshold=threshold)
-        self.engine.pair(row)  # raises for a text that says nothing
-        look = replace(_asking(look, row), keep=names)  # edits that are there stay as they are
-        last = len(look.rows) - 1
-        wanted = self.engine.fitted(look, last) if strength is None else float(strength)
-        if not -20 <= wanted <= 20:
-            raise ArgumentError(f"the strength must be between -20 and 20, got {wanted:g}")
-        return self.engine.found(look.with_row(last, strength=wanted)), note
+        if not asked.rows and not look.edits:
+            asked = Wishes((Row(),))
+        for row in asked.rows:
+            self.engine.pair(row)  # raises for a text that says nothing
+        look = _asking(look, *asked.rows)
+        return self.engine.found(replace(look, keep=asked.keep)), note
 
     def _begun(self, seed: int, image: str, truncation: float) -> tuple[Look, str]:
         if image:
             return self._opened(image)
-        return Look(self.engine.person(_seed(seed), _truncation(truncation))), ""
+        return Look(self.engine.person(seed_of(seed), truncation_of(truncation))), ""
 
     def _opened(self, image: str) -> tuple[Look, str]:
         content = _bytes(image)
@@ -159,37 +148,24 @@ class Api:
         }  # fmt: skip
 
 
-def _asking(look: Look, row: Row) -> Look:
-    """One sentence more, behind those that a picture brought. Raises ``ArgumentError``."""
-    return replace(look, rows=tuple(each for each in look.rows if each.asks)).with_another_row(row)
+def _asking(look: Look, *rows: Row) -> Look:
+    """More sentences, behind those that a picture brought. Raises ``ArgumentError``."""
+    look = replace(look, rows=tuple(each for each in look.rows if each.asks))
+    for row in rows:
+        look = look.with_another_row(row)
+    return look
 
 
 def _bytes(image: str) -> bytes:
     """What a data URI, or base64, holds. Raises ``ImageError``."""
-    text = image.partition(",")[2] if image.startswith("data:") else image
-    if len(text) * 3 // 4 > LARGEST_FILE:
+    if not isinstance(image, str):
+        raise ImageError("the image is not a text: give a data URI, or base64 of a picture file")
+    base64_text = image.partition(",")[2] if image.startswith("data:") else image
+    if len(base64_text) * 3 // 4 > LARGEST_FILE:
         raise ImageError(f"the image has more than {LARGEST_FILE // 1_000_000} MB: make it smaller")
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(base64_text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ImageError(
             "the image is not base64: give a data URI, or the base64 of a picture file"
         ) from error
-
-
-def _seed(seed: int) -> int:
-    if not 0 <= seed <= LARGEST_SEED:
-        raise ArgumentError(f"a seed is a whole number from 0 to {LARGEST_SEED}, got {seed}")
-    return int(seed)
-
-
-def _truncation(truncation: float) -> float:
-    if not 0 <= truncation <= 2:
-        raise ArgumentError(f"the truncation must be between 0 and 2, got {truncation:g}")
-    return float(truncation)
-
-
-def _text(text: str) -> str:
-    if len(text) > MOST_LETTERS:
-        raise ArgumentError(f"the text has {len(text)} letters, at most {MOST_LETTERS} are read")
-    return text
