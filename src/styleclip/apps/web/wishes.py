@@ -7,13 +7,15 @@ gradio hands over whatever JSON was sent, so every value is read here before any
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from styleclip.apps.web.links import LARGEST_SEED, METHOD_OF_WORD
 from styleclip.apps.web.session import MOST_LETTERS, MOST_ROWS, MOST_TRUNCATION, Method, Row
 from styleclip.errors import ArgumentError
 
+Choice = TypeVar("Choice")
 STEEPEST = 20.0  # strength, either way
 
 
@@ -96,6 +98,13 @@ def text(name: str, value: Any) -> str:
     if len(value) > MOST_LETTERS:
         raise ArgumentError(f"the {name} has {len(value)} letters, at most {MOST_LETTERS} are read")
     return value
+
+
+def one_of(name: str, value: Any, known: Mapping[str, Choice]) -> Choice:
+    """What a word stands for. Raises ``ArgumentError``."""
+    if not isinstance(value, str) or value not in known:
+        raise ArgumentError(f"the {name} is {' or '.join(known)}, got {_shown(value)}")
+    return known[value]
 
 
 def texts(name: str, value: Any) -> tuple[str, ...]:
