@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from PIL import Image
@@ -32,6 +32,7 @@ from styleclip.errors import ArgumentError, PromptError
 from styleclip.faces.alignment import Aligned, align, centre
 from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.inversion.tuning import Tuning, TuningConfig, psnr, tune, tuned_generator
+from styleclip.methods import Settings, Ways, names_of, settings_of
 from styleclip.networks import Networks, OnStep, Part
 from styleclip.prompts import PromptPair, parse_prompt
 from styleclip.recipe import ALIKE, Recipe, Source
@@ -39,7 +40,6 @@ from styleclip.recipe import ALIKE, Recipe, Source
 if TYPE_CHECKING:
     from styleclip.faces.landmarks import Landmarks
 
-Ways = Relevance | Literal["instant", "prompt-gradient"]  # how a direction knows what channels do
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
 FILLERS = frozenset(
     (
@@ -52,33 +52,6 @@ FILLERS = frozenset(
 
 class PromptWarning(UserWarning):
     """The model does not know some of the words of a prompt."""
-
-
-@dataclass(frozen=True)
-class How:
-    """A method and what it uses: the arguments of ``Studio.edit`` that are not the picture's."""
-
-    config: OptimizationConfig | DirectionConfig | SavedMapper | None = None
-    relevance: Ways | None = None
-    preserve: Sequence[str] = ()
-    fit: StrengthConfig | None = None
-
-    @property
-    def needs_latent_map(self) -> bool:
-        """Whether the edit asks for the studio's latent map."""
-        if isinstance(self.relevance, str):
-            return False  # what looks for itself waits for nothing
-        if self.fit is not None or fits_by_itself(self.config) or self.config is None:
-            return True
-        if isinstance(self.config, OptimizationConfig):
-            return self.config.space == "mapped"
-        return isinstance(self.config, DirectionConfig) and self.relevance is None
-
-    @property
-    def needs_quick_map(self) -> bool:
-        """Whether it asks for the map of few pictures instead: for R, or for the strength."""
-        fitted = self.fit is not None or fits_by_itself(self.config)
-        return self.relevance == "instant" or (self.relevance == "prompt-gradient" and fitted)
 
 
 class Studio(Networks):
@@ -232,26 +205,32 @@ class Studio(Networks):
         self,
         w_plus: Tensor,
         prompt: str | PromptPair,
-        config: OptimizationConfig | DirectionConfig | SavedMapper | None = None,
+        config: Settings | None = None,
         on_step: OnStep | None = None,
         relevance: Ways | None = None,
-        preserve: Sequence[str] = (),
+        preserve: str | Sequence[str] = (),
         fit: StrengthConfig | None = None,
         on_edit: Callable[[Edit], None] | None = None,
+        *,
+        method: str | None = None,
+        threshold: float | None = None,
+        alpha: float | None = None,
     ) -> Edit:
         """The edit of ``w_plus`` [B,L,D] that ``prompt`` asks for.
 
-        The kind of ``config`` is the method: latent optimisation by default; a mapper (``mapper``
-        is the model's own); or a global direction (by ``relevance``: a bank, None for samples,
-        "instant" for few of them, "prompt-gradient" for the prompt's alone; the last two rest on
-        nothing that was measured before), with what ``preserve`` names left alone. ``fit``: the
+        ``method``, or the kind of ``config``: "optimize", the default; "mapper", the model's own or
+        a ``SavedMapper``; or "direction" (``threshold``, ``alpha``; by ``relevance``: a bank, None
+        for samples, "instant" for few of them, "prompt-gradient" for the prompt's alone; the last
+        two rest on nothing that was measured before), with what ``preserve`` names left alone, a
+        list or a text with commas. ``fit``: the
         smallest strength that shows the change, for each picture, for any method (the default
         optimisation and directions without a strength always do). ``on_edit`` is shown what an
         optimisation has after every step. Warns (``PromptWarning``) of
-        words that the model does not know. Raises ``PromptError``.
+        words that the model does not know. Raises ``PromptError``, ``ArgumentError``.
         """
         pair = self.prompt(prompt)
-        _check_method(config)
+        config = settings_of(method, config, threshold, alpha, lambda: self.mapper)
+        preserve = names_of(preserve)
         for message in self.prompt_warnings(pair):
             warnings.warn(message, PromptWarning, stacklevel=2)
         if preserve and not isinstance(config, DirectionConfig):
@@ -282,13 +261,13 @@ class Studio(Networks):
         prompt: str | PromptPair,
         config: DirectionConfig = DirectionConfig(strength=1.0),
         relevance: Ways | None = None,
-        preserve: Sequence[str] = (),
+        preserve: str | Sequence[str] = (),
     ) -> Edit:
         """The direction of ``prompt`` for any picture; arguments and warnings are ``edit``'s."""
         pair = self.prompt(prompt)
         for message in self.prompt_warnings(pair):
             warnings.warn(message, PromptWarning, stacklevel=2)
-        return self._direction(pair, config, relevance, preserve)
+        return self._direction(pair, config, relevance, names_of(preserve))
 
     def _direction(
         self,
@@ -464,14 +443,3 @@ def uses_latent_map(edit: Edit) -> bool:
         return False  # it looked for itself
     mapped = edit.config.get("space") == "mapped" or edit.method == "direction"
     return mapped or "strengths" in edit.config
-
-
-def _check_method(config: object) -> None:
-    """Raise ``ArgumentError`` for what is no method, such as its name on the command line."""
-    if not (
-        config is None or isinstance(config, OptimizationConfig | DirectionConfig | SavedMapper)
-    ):
-        raise ArgumentError(
-            f"the method is its settings, got {config!r}: give OptimizationConfig(), "
-            "DirectionConfig(), or a mapper, such as the model's own (studio.mapper)"
-        )
