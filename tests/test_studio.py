@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from styleclip.errors import (
     CheckpointError,
     ImageError,
     PromptError,
+    StyleclipError,
 )
 from styleclip.faces.landmarks import Landmarks
 from styleclip.inversion.tuning import Tuning, TuningConfig
@@ -40,6 +43,7 @@ from styleclip.studio import PromptWarning, Studio
 
 PROMPT = "a face -> a face with red hair"
 QUICK = replace(OptimizationConfig(), steps=2)
+EDIT = Edit("direction", PromptPair("a face with red hair", "a face"))
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +143,48 @@ def test_options_that_do_not_go_together(
 ) -> None:
     with pytest.raises(ArgumentError, match=words):
         studio.edit(studio.sample(3), PROMPT, **options)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda it: it.sample(-1), "a seed is a whole number .* got -1"),
+        (lambda it: it.sample(1.5), "a seed is a whole number .* got 1.5"),
+        (lambda it: it.sample("x"), "a seed is a whole number .* got 'x'"),
+        (lambda it: it.sample(1, truncation=math.nan), "truncation must be a finite number"),
+        (lambda it: it.sample(1, "x"), "truncation must be a finite number, got 'x'"),
+        (lambda it: it.samples(0), "count is a whole number, at least 1, got 0"),
+        (lambda it: it.open(Image.new("RGB", (8, 8)), refine=-1), "refine .* at least 0, got -1"),
+        (lambda it: it.open(7), "a picture is a file, PIL or a tensor"),
+        (lambda it: it.open(torch.zeros(2, 3, 8, 8)), r"the shape \[1,3,H,W\], got \[2, 3, 8, 8"),
+        (lambda it: it.edit("file.png", PROMPT), "latent is a tensor .* got 'file.png': give what"),
+        (lambda it: it.edit(it.sample(1)[0], PROMPT), "latent has the shape"),
+        (lambda it: it.edit(it.sample(1) * math.nan, PROMPT), "not finite"),
+        (lambda it: it.edit(it.sample(1), 5), "a prompt is a sentence"),
+        (lambda it: it.render("file.png"), "latent is a tensor"),
+        (lambda it: it.render(it.sample(1)[:, :1]), "latent has the shape"),
+        (lambda it: it.render(it.sample(1), [EDIT]), r"a list of \(edit, strength\).* a Edit in"),
+        (lambda it: it.render(it.sample(1), "x"), r"a list of \(edit, strength\)"),
+        (lambda it: it.render(it.sample(1), [(EDIT, "x")]), "a strength must be a finite number"),
+        (lambda it: it.render(it.sample(1), EDIT, None), "strength must be a finite number"),
+        (lambda it: it.tune(Image.new("RGB", (8, 8)), "x"), "latent is a tensor"),
+        (lambda it: Studio(it.model, "cuda:99"), "no device 'cuda:99' on this machine"),
+        (lambda it: Studio(it.model, "abacus"), "no device 'abacus' on this machine"),
+        (lambda it: Studio(it.model, "cpu:x"), "no device 'cpu:x' on this machine"),
+    ],
+)
+def test_nonsense_gets_one_sentence(
+    studio: Studio, wrong: Callable[[Studio], Any], words: str
+) -> None:
+    with pytest.raises(StyleclipError, match=words) as error:
+        wrong(studio)
+    assert "\n" not in str(error.value)
+
+
+def test_devices_by_their_words(studio: Studio) -> None:
+    assert Studio(studio.model, "cpu:0").device == torch.device("cpu:0")
+    assert Studio(studio.model, torch.device("cpu")).device == torch.device("cpu")
+    assert Studio(studio.model, "auto").device.type in ("cpu", "cuda", "mps")
 
 
 def test_without_an_encoder(tiny_model: Path, tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ from torch import Tensor
 
 import styleclip
 from styleclip import images
+from styleclip.arguments import (
+    check_count,
+    check_latents,
+    check_number,
+    check_seed,
+    check_square,
+    stack_of,
+)
 from styleclip.checkpoints import Bank, SavedMapper, check_bank, check_tuning
 from styleclip.editing.directions import DirectionConfig, find_direction, prompt_direction
 from styleclip.editing.edit import Edit, apply_edits
@@ -59,7 +67,9 @@ class Studio(Networks):
 
     def samples(self, count: int, seed: int = 0, truncation: float = 1.0) -> Tensor:
         """The w_plus [count,L,D] of pictures drawn from one seed."""
-        random = torch.Generator().manual_seed(seed)
+        check_count("count", count)
+        check_number("truncation", truncation)
+        random = torch.Generator().manual_seed(check_seed(seed))
         with torch.no_grad():
             return self.generator.truncate(self.generator.sample_w(count, random), truncation)
 
@@ -79,6 +89,8 @@ class Studio(Networks):
         worth it, 0 for the encoder alone. A tuned studio knows the latent of the picture that it
         was tuned for. Raises ``ImageError``.
         """
+        if refine is not None:
+            check_count("refine", refine, least=0)
         image = self.square(picture)
         pivot = self.pivot(image) if refine is None else None
         if pivot is not None:
@@ -111,6 +123,7 @@ class Studio(Networks):
         """
         if self.tuning is not None:
             raise ArgumentError("this studio is tuned already: tune the one that it came from")
+        check_latents(w_plus, self.generator)
         return tune(self.generator, self.square(picture), w_plus, config, on_step)
 
     def tuned(self, tuning: Tuning) -> Self:
@@ -141,6 +154,7 @@ class Studio(Networks):
     def square(self, picture: str | Path | Image.Image | Tensor) -> Tensor:
         """A picture as the model takes it: its centre square, [1,3,R,R]."""
         size = self.generator.resolution
+        check_square(picture)
         if isinstance(picture, Tensor):
             if picture.shape[-2:] != (size, size):
                 picture = images.to_picture(picture)
@@ -170,6 +184,10 @@ class Studio(Networks):
         """Read "neutral -> target", or a target alone with the model's neutral text."""
         if isinstance(text, PromptPair):
             return text
+        if not isinstance(text, str):
+            raise PromptError(
+                f"a prompt is a sentence, such as 'a face with red hair', got {text!r}"
+            )
         if "->" not in text and text.strip() and not self.model.neutral:
             raise PromptError(
                 f"the model {self.model.name!r} names no neutral text: write 'neutral -> target'"
@@ -228,6 +246,7 @@ class Studio(Networks):
         optimisation has after every step. Warns (``PromptWarning``) of
         words that the model does not know. Raises ``PromptError``, ``ArgumentError``.
         """
+        check_latents(w_plus, self.generator)
         pair = self.prompt(prompt)
         config = settings_of(method, config, threshold, alpha, lambda: self.mapper)
         preserve = names_of(preserve)
@@ -349,7 +368,9 @@ class Studio(Networks):
         ``strength`` multiplies every edit's own: 0 is the unedited picture. Raises
         ``CheckpointError`` for an edit from a file that belongs to other weights.
         """
-        stack = [(edits, 1.0)] if isinstance(edits, Edit) else list(edits)
+        check_latents(w_plus, self.generator)
+        check_number("strength", strength)
+        stack = stack_of(edits)
         for edit, _ in stack:
             self.check_weights(edit)
         with torch.no_grad():
