@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,26 @@ import torch
 from PIL import Image
 
 from styleclip import images
-from styleclip.checkpoints import load_clip, load_edit, load_tuning, save_edit, save_tuning
+from styleclip.checkpoints import (
+    SavedMapper,
+    load_clip,
+    load_edit,
+    load_tuning,
+    save_edit,
+    save_tuning,
+)
+from styleclip.editing import directions
+from styleclip.editing.directions import DirectionConfig
 from styleclip.editing.edit import Edit, moved_channels
+from styleclip.editing.mapper_training import TrainingConfig, new_mapper
 from styleclip.editing.optimization import OptimizationConfig
-from styleclip.errors import ArgumentError, CheckpointError, ImageError, PromptError
+from styleclip.errors import (
+    ArgumentError,
+    CheckpointError,
+    ImageError,
+    PromptError,
+    StyleclipError,
+)
 from styleclip.faces.landmarks import Landmarks
 from styleclip.inversion.tuning import Tuning, TuningConfig
 from styleclip.prompts import PromptPair, template_sentences
@@ -25,6 +43,7 @@ from styleclip.studio import PromptWarning, Studio
 
 PROMPT = "a face -> a face with red hair"
 QUICK = replace(OptimizationConfig(), steps=2)
+EDIT = Edit("direction", PromptPair("a face with red hair", "a face"))
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +84,107 @@ def test_refinement_comes_nearer(studio: Studio) -> None:
     assert error(5) < error(0)
 
 
-def test_a_method_by_its_name_is_told_what_it_is(tiny_model: Path) -> None:
+@pytest.fixture
+def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CLIP of random weights finds all texts alike, so little is left beside what must stay."""
+    monkeypatch.setattr(directions, "LEAST_LEFT", 0.0)
+
+
+def test_methods_by_the_words_of_the_command_line(studio: Studio, lenient: None) -> None:
+    w_plus, text = studio.sample(3), "a face with red hair"
+    settings = DirectionConfig(threshold=0.05, strength=2.0)
+    expected = studio.edit(w_plus, text, settings, preserve=["glasses"])
+    found = studio.edit(
+        w_plus, text, method="direction", threshold=0.05, alpha=2.0, preserve="glasses"
+    )
+    assert found.config == expected.config and found.style_step is not None
+    assert torch.equal(found.style_step, expected.style_step)  # type: ignore[arg-type]
+    again = studio.edit(w_plus, text, replace(settings, threshold=0.2), threshold=0.05)
+    assert again.config["threshold"] == 0.05
+    for word in ("optimize", "optimise", "optimisation"):
+        assert studio.edit(w_plus, text, QUICK, method=word).method == "optimization"
+    assert studio.edit(w_plus, text, method="direction").config["strength"] is None
+
+
+def test_the_models_own_mapper_by_its_word(tiny_model: Path) -> None:
     studio = Studio.load(tiny_model)
-    with pytest.raises(
-        ArgumentError, match=r"got 'mapper': give OptimizationConfig\(\), .*studio.map"
-    ):
-        studio.edit(studio.sample(3), "a face with red hair", "mapper")  # type: ignore[arg-type]
+    network = new_mapper(
+        studio.generator, studio.samples(4), studio.embedder,
+        TrainingConfig.of("text"), studio.latent_map,
+    )  # fmt: skip
+    studio.mapper = SavedMapper(network.eval().requires_grad_(False))
+    edit = studio.edit(studio.sample(3), "a face with red hair", method="mapper")
+    assert edit.method == "mapper"
+
+
+def test_a_text_of_names_is_read_by_commas_not_by_letters(studio: Studio, lenient: None) -> None:
+    by_list = studio.direction(PROMPT, preserve=["glasses", "a beard"])
+    by_text = studio.direction(PROMPT, preserve="glasses, a beard")
+    assert by_text.config == by_list.config
+    assert by_text.config["preserve"] == ["glasses", "a beard"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"config": "mapper"}, "got 'mapper': give method='direction'"),
+        ({"method": "magic"}, "no method 'magic': choose direction, mapper or optimize"),
+        ({"method": 3}, "no method 3"),
+        ({"method": "mapper", "config": QUICK}, "two methods"),
+        ({"threshold": 0.1}, "threshold belongs to method='direction'"),
+        ({"method": "mapper", "alpha": 3.0}, "alpha belongs to method='direction'"),
+        ({"method": "direction", "threshold": 2.0}, "threshold must be"),
+        ({"preserve": "glasses"}, "only directions can preserve"),
+        ({"method": "direction", "preserve": [3]}, "named by texts"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    studio: Studio, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        studio.edit(studio.sample(3), PROMPT, **options)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda it: it.sample(-1), "a seed is a whole number .* got -1"),
+        (lambda it: it.sample(1.5), "a seed is a whole number .* got 1.5"),
+        (lambda it: it.sample("x"), "a seed is a whole number .* got 'x'"),
+        (lambda it: it.sample(1, truncation=math.nan), "truncation must be a finite number"),
+        (lambda it: it.sample(1, "x"), "truncation must be a finite number, got 'x'"),
+        (lambda it: it.samples(0), "count is a whole number, at least 1, got 0"),
+        (lambda it: it.open(Image.new("RGB", (8, 8)), refine=-1), "refine .* at least 0, got -1"),
+        (lambda it: it.open(7), "a picture is a file, PIL or a tensor"),
+        (lambda it: it.open(torch.zeros(2, 3, 8, 8)), r"the shape \[1,3,H,W\], got \[2, 3, 8, 8"),
+        (lambda it: it.edit("file.png", PROMPT), "latent is a tensor .* got 'file.png': give what"),
+        (lambda it: it.edit(it.sample(1)[0], PROMPT), "latent has the shape"),
+        (lambda it: it.edit(it.sample(1) * math.nan, PROMPT), "not finite"),
+        (lambda it: it.edit(it.sample(1), 5), "a prompt is a sentence"),
+        (lambda it: it.render("file.png"), "latent is a tensor"),
+        (lambda it: it.render(it.sample(1)[:, :1]), "latent has the shape"),
+        (lambda it: it.render(it.sample(1), [EDIT]), r"a list of \(edit, strength\).* a Edit in"),
+        (lambda it: it.render(it.sample(1), "x"), r"a list of \(edit, strength\)"),
+        (lambda it: it.render(it.sample(1), [(EDIT, "x")]), "a strength must be a finite number"),
+        (lambda it: it.render(it.sample(1), EDIT, None), "strength must be a finite number"),
+        (lambda it: it.tune(Image.new("RGB", (8, 8)), "x"), "latent is a tensor"),
+        (lambda it: Studio(it.model, "cuda:99"), "no device 'cuda:99' on this machine"),
+        (lambda it: Studio(it.model, "abacus"), "no device 'abacus' on this machine"),
+        (lambda it: Studio(it.model, "cpu:x"), "no device 'cpu:x' on this machine"),
+    ],
+)
+def test_nonsense_gets_one_sentence(
+    studio: Studio, wrong: Callable[[Studio], Any], words: str
+) -> None:
+    with pytest.raises(StyleclipError, match=words) as error:
+        wrong(studio)
+    assert "\n" not in str(error.value)
+
+
+def test_devices_by_their_words(studio: Studio) -> None:
+    assert Studio(studio.model, "cpu:0").device == torch.device("cpu:0")
+    assert Studio(studio.model, torch.device("cpu")).device == torch.device("cpu")
+    assert Studio(studio.model, "auto").device.type in ("cpu", "cuda", "mps")
 
 
 def test_without_an_encoder(tiny_model: Path, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ from styleclip.checkpoints.registry import (
     LATENT_MAP,
     MAPPER,
 )
+from styleclip.devices import find_device
 from styleclip.editing.edit import Edit
 from styleclip.editing.latent_map import LatentMap, LatentMapConfig, measure_latent_map
 from styleclip.editing.relevance import (
@@ -90,7 +91,7 @@ class Networks:
         self, model: Model, device: torch.device | str = "cpu", identity: str | Path | None = None
     ) -> None:
         self.model = model
-        self.device = torch.device(device)
+        self.device = find_device(device)
         self.identity_by = identity
         self.tuning: Tuning | None = None  # what its generator differs by from the model's
         self._hashes: dict[Part, str] = {}
@@ -104,6 +105,7 @@ class Networks:
     ) -> Self:
         """A model by its name, or a model folder. Raises ``CheckpointError``.
 
+        ``device``: "auto" is the best that is here; ``ArgumentError`` for one that is not.
         ``identity``: what tells whether an edit kept who or what is shown, in place of what the
         model brings: "clip" (its CLIP's image tower), a folder or hub name of a DINOv2, or "none".
         """

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from PIL import Image
@@ -22,6 +22,14 @@ from torch import Tensor
 
 import styleclip
 from styleclip import images
+from styleclip.arguments import (
+    check_count,
+    check_latents,
+    check_number,
+    check_seed,
+    check_square,
+    stack_of,
+)
 from styleclip.checkpoints import Bank, SavedMapper, check_bank, check_tuning
 from styleclip.editing.directions import DirectionConfig, find_direction, prompt_direction
 from styleclip.editing.edit import Edit, apply_edits
@@ -32,6 +40,7 @@ from styleclip.errors import ArgumentError, PromptError
 from styleclip.faces.alignment import Aligned, align, centre
 from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.inversion.tuning import Tuning, TuningConfig, psnr, tune, tuned_generator
+from styleclip.methods import Settings, Ways, names_of, settings_of
 from styleclip.networks import Networks, OnStep, Part
 from styleclip.prompts import PromptPair, parse_prompt
 from styleclip.recipe import ALIKE, Recipe, Source
@@ -39,7 +48,6 @@ from styleclip.recipe import ALIKE, Recipe, Source
 if TYPE_CHECKING:
     from styleclip.faces.landmarks import Landmarks
 
-Ways = Relevance | Literal["instant", "prompt-gradient"]  # how a direction knows what channels do
 TRUNCATION = 0.7  # of sampled pictures, as the official scripts have it (psi)
 FILLERS = frozenset(
     (
@@ -54,39 +62,14 @@ class PromptWarning(UserWarning):
     """The model does not know some of the words of a prompt."""
 
 
-@dataclass(frozen=True)
-class How:
-    """A method and what it uses: the arguments of ``Studio.edit`` that are not the picture's."""
-
-    config: OptimizationConfig | DirectionConfig | SavedMapper | None = None
-    relevance: Ways | None = None
-    preserve: Sequence[str] = ()
-    fit: StrengthConfig | None = None
-
-    @property
-    def needs_latent_map(self) -> bool:
-        """Whether the edit asks for the studio's latent map."""
-        if isinstance(self.relevance, str):
-            return False  # what looks for itself waits for nothing
-        if self.fit is not None or fits_by_itself(self.config) or self.config is None:
-            return True
-        if isinstance(self.config, OptimizationConfig):
-            return self.config.space == "mapped"
-        return isinstance(self.config, DirectionConfig) and self.relevance is None
-
-    @property
-    def needs_quick_map(self) -> bool:
-        """Whether it asks for the map of few pictures instead: for R, or for the strength."""
-        fitted = self.fit is not None or fits_by_itself(self.config)
-        return self.relevance == "instant" or (self.relevance == "prompt-gradient" and fitted)
-
-
 class Studio(Networks):
     """A model's networks, and what is done with them: sample, open, edit, render, replay."""
 
     def samples(self, count: int, seed: int = 0, truncation: float = 1.0) -> Tensor:
         """The w_plus [count,L,D] of pictures drawn from one seed."""
-        random = torch.Generator().manual_seed(seed)
+        check_count("count", count)
+        check_number("truncation", truncation)
+        random = torch.Generator().manual_seed(check_seed(seed))
         with torch.no_grad():
             return self.generator.truncate(self.generator.sample_w(count, random), truncation)
 
@@ -106,6 +89,8 @@ class Studio(Networks):
         worth it, 0 for the encoder alone. A tuned studio knows the latent of the picture that it
         was tuned for. Raises ``ImageError``.
         """
+        if refine is not None:
+            check_count("refine", refine, least=0)
         image = self.square(picture)
         pivot = self.pivot(image) if refine is None else None
         if pivot is not None:
@@ -138,6 +123,7 @@ class Studio(Networks):
         """
         if self.tuning is not None:
             raise ArgumentError("this studio is tuned already: tune the one that it came from")
+        check_latents(w_plus, self.generator)
         return tune(self.generator, self.square(picture), w_plus, config, on_step)
 
     def tuned(self, tuning: Tuning) -> Self:
@@ -168,6 +154,7 @@ class Studio(Networks):
     def square(self, picture: str | Path | Image.Image | Tensor) -> Tensor:
         """A picture as the model takes it: its centre square, [1,3,R,R]."""
         size = self.generator.resolution
+        check_square(picture)
         if isinstance(picture, Tensor):
             if picture.shape[-2:] != (size, size):
                 picture = images.to_picture(picture)
@@ -197,6 +184,10 @@ class Studio(Networks):
         """Read "neutral -> target", or a target alone with the model's neutral text."""
         if isinstance(text, PromptPair):
             return text
+        if not isinstance(text, str):
+            raise PromptError(
+                f"a prompt is a sentence, such as 'a face with red hair', got {text!r}"
+            )
         if "->" not in text and text.strip() and not self.model.neutral:
             raise PromptError(
                 f"the model {self.model.name!r} names no neutral text: write 'neutral -> target'"
@@ -232,26 +223,33 @@ class Studio(Networks):
         self,
         w_plus: Tensor,
         prompt: str | PromptPair,
-        config: OptimizationConfig | DirectionConfig | SavedMapper | None = None,
+        config: Settings | None = None,
         on_step: OnStep | None = None,
         relevance: Ways | None = None,
-        preserve: Sequence[str] = (),
+        preserve: str | Sequence[str] = (),
         fit: StrengthConfig | None = None,
         on_edit: Callable[[Edit], None] | None = None,
+        *,
+        method: str | None = None,
+        threshold: float | None = None,
+        alpha: float | None = None,
     ) -> Edit:
         """The edit of ``w_plus`` [B,L,D] that ``prompt`` asks for.
 
-        The kind of ``config`` is the method: latent optimisation by default; a mapper (``mapper``
-        is the model's own); or a global direction (by ``relevance``: a bank, None for samples,
-        "instant" for few of them, "prompt-gradient" for the prompt's alone; the last two rest on
-        nothing that was measured before), with what ``preserve`` names left alone. ``fit``: the
+        ``method``, or the kind of ``config``: "optimize", the default; "mapper", the model's own or
+        a ``SavedMapper``; or "direction" (``threshold``, ``alpha``; by ``relevance``: a bank, None
+        for samples, "instant" for few of them, "prompt-gradient" for the prompt's alone; the last
+        two rest on nothing that was measured before), with what ``preserve`` names left alone, a
+        list or a text with commas. ``fit``: the
         smallest strength that shows the change, for each picture, for any method (the default
         optimisation and directions without a strength always do). ``on_edit`` is shown what an
         optimisation has after every step. Warns (``PromptWarning``) of
-        words that the model does not know. Raises ``PromptError``.
+        words that the model does not know. Raises ``PromptError``, ``ArgumentError``.
         """
+        check_latents(w_plus, self.generator)
         pair = self.prompt(prompt)
-        _check_method(config)
+        config = settings_of(method, config, threshold, alpha, lambda: self.mapper)
+        preserve = names_of(preserve)
         for message in self.prompt_warnings(pair):
             warnings.warn(message, PromptWarning, stacklevel=2)
         if preserve and not isinstance(config, DirectionConfig):
@@ -282,13 +280,13 @@ class Studio(Networks):
         prompt: str | PromptPair,
         config: DirectionConfig = DirectionConfig(strength=1.0),
         relevance: Ways | None = None,
-        preserve: Sequence[str] = (),
+        preserve: str | Sequence[str] = (),
     ) -> Edit:
         """The direction of ``prompt`` for any picture; arguments and warnings are ``edit``'s."""
         pair = self.prompt(prompt)
         for message in self.prompt_warnings(pair):
             warnings.warn(message, PromptWarning, stacklevel=2)
-        return self._direction(pair, config, relevance, preserve)
+        return self._direction(pair, config, relevance, names_of(preserve))
 
     def _direction(
         self,
@@ -370,7 +368,9 @@ class Studio(Networks):
         ``strength`` multiplies every edit's own: 0 is the unedited picture. Raises
         ``CheckpointError`` for an edit from a file that belongs to other weights.
         """
-        stack = [(edits, 1.0)] if isinstance(edits, Edit) else list(edits)
+        check_latents(w_plus, self.generator)
+        check_number("strength", strength)
+        stack = stack_of(edits)
         for edit, _ in stack:
             self.check_weights(edit)
         with torch.no_grad():
@@ -464,14 +464,3 @@ def uses_latent_map(edit: Edit) -> bool:
         return False  # it looked for itself
     mapped = edit.config.get("space") == "mapped" or edit.method == "direction"
     return mapped or "strengths" in edit.config
-
-
-def _check_method(config: object) -> None:
-    """Raise ``ArgumentError`` for what is no method, such as its name on the command line."""
-    if not (
-        config is None or isinstance(config, OptimizationConfig | DirectionConfig | SavedMapper)
-    ):
-        raise ArgumentError(
-            f"the method is its settings, got {config!r}: give OptimizationConfig(), "
-            "DirectionConfig(), or a mapper, such as the model's own (studio.mapper)"
-        )

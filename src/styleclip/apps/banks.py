@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from styleclip.editing.directions import DirectionConfig
     from styleclip.editing.edit import Edit
     from styleclip.latents import StyleLayout
+    from styleclip.methods import Ways
     from styleclip.prompts import PromptPair
-    from styleclip.studio import Studio, Ways
+    from styleclip.studio import Studio
 
 OWN = "own"  # in place of a bank's file, as are the two ways of `ways_of`
 BankFile = Annotated[

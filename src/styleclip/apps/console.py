@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
-from styleclip.errors import ArgumentError, CheckpointWarning
+from styleclip.errors import CheckpointWarning
 
 if TYPE_CHECKING:
     import torch
@@ -173,20 +173,7 @@ def pick_device(name: str) -> torch.device:
     """ "auto" takes cuda, else mps, else cpu. Raises ``ArgumentError`` for one that is not here."""
     import torch
 
+    from styleclip.devices import find_device
+
     torch.set_flush_denormal(True)  # denormals slow small networks down several times
-    here = ["cpu"]
-    if torch.backends.mps.is_available():
-        here.insert(0, "mps")
-    if torch.cuda.is_available():
-        here.insert(0, "cuda")
-    if name == "auto":
-        return torch.device(here[0])
-    kind, _, index = name.partition(":")
-    if kind not in here or (
-        index
-        and not (kind == "cuda" and index.isdigit() and int(index) < torch.cuda.device_count())
-    ):
-        raise ArgumentError(
-            f"there is no device {name!r} on this machine: choose auto or one of {', '.join(here)}"
-        )
-    return torch.device(name)
+    return find_device(name)

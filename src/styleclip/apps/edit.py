@@ -56,7 +56,8 @@ from styleclip.errors import ArgumentError
 if TYPE_CHECKING:
     from styleclip.editing.directions import DirectionConfig
     from styleclip.editing.optimization import OptimizationConfig
-    from styleclip.studio import How, Studio
+    from styleclip.methods import How
+    from styleclip.studio import Studio
 
 EDIT_USAGE = (
     "give a picture and a quoted prompt, as in "
@@ -275,7 +276,7 @@ def _how(
     preserve: tuple[str, ...],
 ) -> How:
     """What a method needs of the model or of files; its config comes from the options."""
-    from styleclip.studio import How
+    from styleclip.methods import How
 
     check_names(studio, preserve)
     if method == "mapper":

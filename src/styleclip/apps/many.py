@@ -33,8 +33,9 @@ from styleclip.errors import ArgumentError, ImageError, StyleclipError
 
 if TYPE_CHECKING:
     from styleclip.editing.edit import Edit
+    from styleclip.methods import How
     from styleclip.prompts import PromptPair
-    from styleclip.studio import How, Studio
+    from styleclip.studio import Studio
 
 STALE = 60  # seconds after which a half-written file is a killed run's: writing one takes less
 STOPPING = "styleclip: note: stopping after this picture (once more: at once)"

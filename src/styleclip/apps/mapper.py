@@ -255,7 +255,7 @@ def apply_mapper(
     as_json: Json = False,
 ) -> None:
     """Edit a picture with a mapper, in one pass."""
-    from styleclip.studio import How
+    from styleclip.methods import How
 
     watch = Stopwatch()
     file, (mapper_file, *texts) = split_words(words or [], seed, APPLY_USAGE)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from styleclip.editing.edit import Edit
-    from styleclip.studio import How, Studio
+    from styleclip.methods import How
+    from styleclip.studio import Studio
 
 # which edit, w_plus [1,L,D], progress; by the studio that draws the picture
 Find = Callable[["Studio", int, "Tensor", OnStep], "Edit"]

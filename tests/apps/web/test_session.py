@@ -281,6 +281,12 @@ def test_a_link_says_what_it_was_made_from(
     assert said == [(r.target, r.neutral, r.method, r.strength, r.threshold) for r in wanted.rows]
 
 
+@pytest.mark.parametrize("word", ["optimise", "optimisation", "optimize", "optimization"])
+def test_links_know_the_command_lines_words_too(word: str) -> None:
+    wanted = wanted_by(f"?seed=3&to=a+sad+face&by={word}")
+    assert wanted is not None and wanted.rows[0].method == "optimisation"
+
+
 def test_a_strength_that_a_link_does_not_say_is_the_pictures_own() -> None:
     wanted = wanted_by("?to=a&strength=0&to=b&threshold=0.2")
     assert wanted is not None and [row.fits for row in wanted.rows] == [False, True]

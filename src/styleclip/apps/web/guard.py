@@ -49,6 +49,8 @@ class Guarded(gr.Blocks):
                 raise gr.Error("Too many things at once: wait for those under way.")
             if options.get("iterator") is None:  # else it goes on, with what was checked
                 check(inputs, math.inf if public else LONGEST_TEXT)
+                if public:
+                    inputs = completed(inputs, [each.value for each in block_fn.inputs])
             return await super().process_api(block_fn, inputs, *args, **options)
         except gr.Error as error:
             error.print_exception = False  # it is for people
@@ -124,6 +126,13 @@ def left(state: Any) -> None:
     for value in [] if state is None else list(state.state_data.values()):
         if isinstance(value, Session):
             value.stop.set()
+
+
+def completed(values: list[Any], usual: list[Any]) -> list[Any]:
+    """What was sent, and for what was left out at its end the ``usual``. Raises ``gr.Error``."""
+    if len(values) > len(usual):
+        raise gr.Error(f"This call takes {len(usual)} values at most, got {len(values)}.")
+    return [*values, *usual[len(values) :]]
 
 
 def check(values: Any, longest: float) -> None:

@@ -12,11 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from styleclip.apps.web.session import METHODS, MOST_LETTERS, MOST_ROWS, Look, Row
+from styleclip.apps.web.session import MOST_LETTERS, MOST_ROWS, Look, Method, Row
 from styleclip.errors import ArgumentError
 
 Number = TypeVar("Number", int, float)
 LARGEST_SEED = 2**53 - 1  # that a browser's numbers hold
+METHOD_OF_WORD: dict[str, Method] = {
+    "direction": "direction",
+    "mapper": "mapper",
+    "optimize": "optimisation",  # the command line's word
+    "optimise": "optimisation",
+    "optimization": "optimisation",
+    "optimisation": "optimisation",
+}
 
 
 @dataclass(frozen=True)
@@ -90,10 +98,9 @@ def _told(row: Row, name: str, value: str) -> Row:
     if name == "from":
         return replace(row, neutral=value[:MOST_LETTERS])
     if name == "by":
-        for method in METHODS:
-            if value == method:
-                return replace(row, method=method)
-        raise ValueError(f"method {value[:20]!r}")
+        if value not in METHOD_OF_WORD:
+            raise ValueError(f"method {value[:20]!r}")
+        return replace(row, method=METHOD_OF_WORD[value])
     if name == "strength":
         return replace(row, strength=_within(_number(float, value), -20, 20), fits=False)
     return replace(row, threshold=_within(_number(float, value), 0, 0.99))

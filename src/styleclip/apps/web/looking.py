@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from styleclip.apps.web.grid import GRID, cells
 from styleclip.apps.web.links import link_of
 from styleclip.apps.web.saving import Kind, save_file
 from styleclip.apps.web.session import Session
 from styleclip.apps.web.show import encode
 from styleclip.apps.web.telling import told
-from styleclip.errors import StyleclipError
 
 if TYPE_CHECKING:
     from styleclip.apps.web.engine import Engine
     from styleclip.apps.web.updates import Updates
-
-GRID = ((-3.0, 0.0, 2.0, 4.0, 6.0, 8.0), (0.0, 0.05, 0.1, 0.15))  # strengths, thresholds
 
 
 class Looking:
@@ -51,25 +49,12 @@ class Looking:
     def draw(self, session: Session) -> dict[str, Any]:
         """Pictures of the last sentence over strength and threshold."""
         with told():
-            look = session.look
-            index = len(look.rows) - 1
-            if look.rows[index].method != "direction":
-                look = look.with_row(index, method="direction")
-            strengths, thresholds = GRID
-            items = []
-            for threshold in thresholds:
-                try:
-                    row_look = self.engine.found(look.with_row(index, threshold=threshold))
-                except StyleclipError:  # it leaves nothing: so do all higher ones
-                    break
-                looks = [row_look.with_row(index, strength=each) for each in strengths]
-                pictures = self.engine.pictures(row_look, [each.edits for each in looks])
-                items += [
-                    {"src": encode(picture, 192), "text": f"{strength:g} · {threshold:g}",
-                     "title": f"strength {strength:g}, threshold {threshold:g}"}
-                    for strength, picture in zip(strengths, pictures, strict=True)
-                ]  # fmt: skip
-            return {"items": items, "columns": len(strengths)}
+            items = [
+                {"src": encode(picture, 192), "text": f"{strength:g} · {threshold:g}",
+                 "title": f"strength {strength:g}, threshold {threshold:g}"}
+                for strength, threshold, picture in cells(self.engine, session.look)
+            ]  # fmt: skip
+            return {"items": items, "columns": len(GRID[0])}
 
     def take(self, session: Session, event: gr.EventData) -> list[Any]:
         """The values of a picture of the grid."""

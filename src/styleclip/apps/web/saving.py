@@ -6,6 +6,8 @@ Look -> (name, data URI)
 from __future__ import annotations
 
 import io
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from styleclip.apps.outputs import slug
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from styleclip.apps.web.engine import Engine
+    from styleclip.checkpoints import SavedMapper
 
 Kind = Literal["png", "gif", "mp4", "latent"]
 SWEEP = 13  # pictures from no strength to all of it
@@ -75,6 +78,15 @@ def latent(look: Look) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, look.subject.w_plus.detach().cpu().numpy())
     return buffer.getvalue()
+
+
+def mapper_file(engine: Engine, mapper: SavedMapper) -> bytes:
+    """A mapper that was trained here, as ``styleclip edit --mapper`` reads it."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "mapper.safetensors"
+        with engine.turns:
+            engine.studio.save_mapper(path, mapper.network, mapper.prompts, mapper.training)
+        return path.read_bytes()
 
 
 def _name(look: Look) -> str:
