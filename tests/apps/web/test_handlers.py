@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,9 +24,11 @@ from styleclip.apps.web.session import MOST_ROWS, Session
 from styleclip.apps.web.updates import ROW_CONTROLS, Updates
 from styleclip.apps.web.uploads import Upload
 from styleclip.editing.mapper_training import TrainingConfig
+from styleclip.recipe import Source
 from styleclip.studio import Studio
 
 GLASSES = "a face with glasses"
+SEED = 6 + MOST_ROWS  # its place among ``Controls.whole``, and that of what stands beside it
 
 
 class Handlers:
@@ -35,6 +38,7 @@ class Handlers:
         self.engine = engine
         controls = SimpleNamespace(whole=[None] * 20, opening="", chips=[("glasses", GLASSES)])
         updates = Updates(engine, cast(Controls, controls))
+        self.updates = updates
         self.people = People(engine, updates)
         self.sentences = Sentences(engine, updates)
         self.long = LongWork(engine, updates)
@@ -137,6 +141,18 @@ def test_a_seed_that_is_none_is_said(page: Handlers) -> None:
     assert 3 in page.people.someone(session, None, 0.7)  # it comes back
     page.people.someone(session, 4, None)
     assert (session.look.subject.source.seed, session.look.subject.source.truncation) == (4, 0.7)
+
+
+def test_a_picture_without_a_seed_shows_none(page: Handlers) -> None:
+    """The number of the last person would bring them back as soon as its box is left."""
+    session = page.visit()
+    dropped = replace(session.look.subject, source=Source(w_plus=session.look.subject.w_plus))
+    session.change(session.look.with_subject(dropped))
+    assert page.updates.whole(session)[SEED] is None
+    page.people.typed(session, 0.7, event(value=None))
+    assert session.look.subject is dropped
+    page.people.typed(session, 0.7, event(value=4))
+    assert session.look.subject.source.seed == 4
 
 
 def test_an_answer_leaves_the_words_that_are_typed_meanwhile(page: Handlers) -> None:

@@ -101,7 +101,7 @@ class Controls:
             )
             with gr.Group():
                 self.seed = gr.Number(
-                    0, precision=0, minimum=0, label="Seed", elem_id="seed",
+                    0, precision=0, minimum=0, label="Seed", elem_id="seed", interactive=True,
                     info="The same number is the same person.",
                 )  # fmt: skip
                 self.truncation = gr.Slider(

@@ -74,6 +74,13 @@ class People:
         """Somebody else."""
         return self._person(session, random.randrange(100_000), truncation)
 
+    def typed(
+        self, session: Session, truncation: float | None, event: gr.EventData
+    ) -> list[Any]:  # fmt: skip
+        """A seed was typed, and then Enter, or its box was left."""
+        seed = None if event.value is None else float(event.value)
+        return self.someone(session, seed, truncation)
+
     def someone(self, session: Session, seed: float | None, truncation: float | None) -> list[Any]:
         """The person of a seed, as it was typed."""
         with told():

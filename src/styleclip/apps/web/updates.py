@@ -41,7 +41,7 @@ class Updates:
                 self.stage(session, note, before=True),
                 *self.past(session),
                 self.portraits(look),
-                gr.skip() if source.seed is None else source.seed,
+                source.seed,  # None empties its box
                 gr.skip() if source.seed is None else source.truncation,
                 list(look.keep),
                 gr.Button(visible=len(look.rows) < MOST_ROWS),
