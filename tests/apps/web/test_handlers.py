@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,8 +20,9 @@ from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.longwork import LongWork
 from styleclip.apps.web.looking import Looking
 from styleclip.apps.web.people import EXAMPLES, People
+from styleclip.apps.web.saving import png
 from styleclip.apps.web.sentences import Sentences
-from styleclip.apps.web.session import MOST_ROWS, Session
+from styleclip.apps.web.session import MOST_ROWS, Look, Session
 from styleclip.apps.web.updates import ROW_CONTROLS, Updates
 from styleclip.apps.web.uploads import Upload
 from styleclip.editing.mapper_training import TrainingConfig
@@ -294,6 +296,43 @@ def test_another_thread_may_go_on_after_every_answer(
         thread.join(100)
     assert not failures and session.lock.acquire(timeout=1)
     session.lock.release()
+
+
+def drop(page: Handlers, session: Session, content: bytes) -> str:
+    """What is said when that file was dropped."""
+    session.upload = Upload("me.png", content)
+    *_, answer = page.long.dropped(session)
+    return str(answer[1]["note"])
+
+
+def test_a_recipe_without_edits_is_a_recipe(page: Handlers) -> None:
+    """Nothing of what was asked before is left, and what must stay comes back."""
+    plain = Look(page.engine.person(5, 0.7), keep=("hat",))
+    session = page.visit()
+    assert "recipe" in drop(page, session, png(page.engine, plain))
+    assert session.look.subject.source.seed == 5 and session.look.keep == ("hat",)
+    (row,) = session.look.rows
+    assert not row.asks
+
+
+def test_a_picture_without_a_recipe_keeps_what_was_asked(page: Handlers) -> None:
+    session, content = page.visit(), io.BytesIO()
+    Image.new("RGB", (32, 32)).save(content, format="PNG")
+    drop(page, session, content.getvalue())
+    (row,) = session.look.rows
+    assert session.look.subject.source.seed is None and row.edit is not None
+
+
+@pytest.mark.parametrize(("query", "count"), [("&by=optimisation", 1), ("", 0)])
+def test_what_a_png_leaves_out_is_said(
+    page: Handlers, query: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Info", lambda text, **_: said.append(text))
+    session = page.visit("?seed=3&to=a+face+with+<b>+hair" + query)
+    page.looking.saved("png")(session)
+    expected = "Left out of the PNG, as it waits for Optimise: 'a face with &lt;b&gt; hair'."
+    assert said == [expected] * count
 
 
 def test_work_of_a_sentence_that_went_while_it_waited(page: Handlers) -> None:

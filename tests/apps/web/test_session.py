@@ -245,6 +245,8 @@ def test_what_directions_leave_alone_comes_back() -> None:
     edits = [(edit(preserve=each), 1.0) for each in lists]
     recipe = Recipe("m", {}, Source(seed=1), (*edits, (edit("mapper", preserve=["no"]), 1.0)))
     assert kept_by(recipe) == ("age", "hat", "glasses")
+    alone = Recipe("m", {}, Source(seed=1), preserve=["hat", "age"])  # nothing was found
+    assert kept_by(Recipe.from_json(alone.to_json())) == ("hat", "age")
     many = edit(preserve=[str(i) for i in range(1000)])
     assert len(kept_by(Recipe("m", {}, Source(seed=1), ((many, 1.0),)))) == sessions.MOST_KEPT
 

@@ -72,7 +72,7 @@ class LongWork:
                     yield [gr.skip(), *self.updates.busy(session, news, session.version)]
                 look, note = job.result
                 with session.lock:
-                    if not look.edits:  # under the sentences that are there
+                    if look.subject.original is not None:  # no recipe: what was asked stays
                         look = self.engine.found(session.look.with_subject(look.subject))
                     session.change(look)
                     answer = whole(session, note)

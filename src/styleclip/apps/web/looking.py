@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from styleclip.apps.web.links import link_of
 from styleclip.apps.web.saving import Kind, save_file
 from styleclip.apps.web.session import Session
 from styleclip.apps.web.show import encode
-from styleclip.apps.web.telling import told
+from styleclip.apps.web.telling import brief, told
 from styleclip.errors import StyleclipError
 
 if TYPE_CHECKING:
@@ -109,7 +110,12 @@ class Looking:
 
         def save(session: Session) -> dict[str, Any]:
             with told():
-                name, data = save_file(self.engine, session.look, kind)
+                look = session.look
+                name, data = save_file(self.engine, look, kind)
+                if kind == "png" and (waiting := look.waiting):
+                    names = brief(", ".join(repr(each) for each in waiting))
+                    said = f"Left out of the PNG, as it waits for Optimise: {names}."
+                    gr.Info(html.escape(said, quote=False), title="")
                 return {"n": random.random(), "name": name, "data": data}
 
         return save

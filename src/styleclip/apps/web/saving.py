@@ -6,6 +6,7 @@ Look -> (name, data URI)
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from styleclip.apps.outputs import slug
@@ -40,6 +41,7 @@ def png(engine: Engine, look: Look) -> bytes:
 
     with engine.turns:
         recipe = engine.studio.recipe(look.subject.source, look.edits)
+    recipe = replace(recipe, preserve=look.keep)
     return png_bytes(engine.picture(look), recipe.to_json())
 
 

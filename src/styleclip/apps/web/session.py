@@ -98,6 +98,12 @@ class Look:
         """What is found already, with its strengths."""
         return [(row.edit, row.strength) for row in self.rows if row.edit is not None]
 
+    @property
+    def waiting(self) -> list[str]:
+        """Sentences whose edit is found when somebody asks for it, and nobody did."""
+        rows = [row for row in self.rows if row.asks and row.edit is None]
+        return [row.target for row in rows if row.method == "optimisation"]
+
     def with_row(self, index: int, **changes: Any) -> Look:
         """Row ``index`` changed; what was found for it is kept where it is still true."""
         rows = list(self.rows)
@@ -295,8 +301,9 @@ def rows_of(recipe: Recipe) -> tuple[Row, ...]:
 
 
 def kept_by(recipe: Recipe) -> tuple[str, ...]:
-    """The names that its directions leave alone."""
-    lists = [edit.config.get("preserve") for edit, _ in recipe.edits if edit.method == "direction"]
+    """The names that directions leave alone."""
+    lists: list[Any] = [list(recipe.preserve)]
+    lists += [edit.config.get("preserve") for edit, _ in recipe.edits if edit.method == "direction"]
     names = [name for each in lists if isinstance(each, list) for name in each]
     said = [name for name in names if isinstance(name, str) and len(name) <= MOST_LETTERS]
     return tuple(dict.fromkeys(said))[:MOST_KEPT]
