@@ -18,7 +18,7 @@ from styleclip.apps.web import engine as engines
 from styleclip.apps.web.controls import Controls
 from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.longwork import LongWork
-from styleclip.apps.web.looking import Looking
+from styleclip.apps.web.looking import NOTHING, Looking
 from styleclip.apps.web.people import EXAMPLES, People
 from styleclip.apps.web.saving import png
 from styleclip.apps.web.sentences import Sentences
@@ -333,6 +333,34 @@ def test_what_a_png_leaves_out_is_said(
     page.looking.saved("png")(session)
     expected = "Left out of the PNG, as it waits for Optimise: 'a face with &lt;b&gt; hair'."
     assert said == [expected] * count
+
+
+# The grid
+
+
+def test_the_grid_is_of_the_last_sentence_that_asks(page: Handlers) -> None:
+    session = page.visit()
+    page.sentences.another(session)  # an empty one
+    pictures = {item["src"] for item in page.looking.draw(session)["items"]}
+    assert len(pictures) > 1
+    page.looking.take(session, event(index=3))
+    first, empty = session.look.rows
+    assert (first.strength, first.threshold) == (4.0, 0.0) and not empty.asks
+
+
+def test_a_grid_of_no_sentence_says_so(page: Handlers) -> None:
+    session = page.visit("?seed=3")
+    assert page.looking.draw(session) == {"items": [], "empty": NOTHING}
+    assert page.looking.take(session, event(index=3))[0]["note"] == NOTHING
+    assert len(session.moments) == 1
+
+
+@pytest.mark.parametrize("method", ["optimisation", "direction"])
+def test_a_picture_of_the_grid_is_a_direction_and_says_so(page: Handlers, method: str) -> None:
+    session = page.visit("?seed=3&to=a+face+with+red+hair&strength=1&by=" + method)
+    stage = page.looking.take(session, event(index=3))[0]
+    assert session.look.rows[0].method == "direction" and stage["sought"]
+    assert ("is Direction now." in stage["note"]) is (method != "direction")
 
 
 def test_work_of_a_sentence_that_went_while_it_waited(page: Handlers) -> None:

@@ -353,6 +353,13 @@ def test_the_grid_sets_the_sliders(visit: Any) -> None:
     assert cell.get_attribute("title") == "strength 4, threshold 0.05"
     visitor.after(lambda: cell.click())
     assert visitor.page.input_value("#strength-1 input[type=range]") == "4"
+    pressed = visitor.page.locator("#grid button[aria-pressed=true]")
+    assert pressed.count() == 1 and pressed.get_attribute("title") == cell.get_attribute("title")
+    assert pressed.locator("img").evaluate("it => getComputedStyle(it).outlineStyle") == "solid"
+    visitor.page.wait_for_function("""() => {  // it comes into view
+      const { top, bottom } = document.querySelector(".sc-frame").getBoundingClientRect();
+      return top >= 0 && bottom <= innerHeight;
+    }""")
 
 
 def test_the_map_shows_where_it_changed(visit: Any) -> None:

@@ -206,8 +206,8 @@ class Controls:
         with gr.Accordion("Compare strengths and thresholds", open=False, elem_id="compare"):
             _help(
                 "draw-grid",
-                "The last sentence over strength (to the right) and threshold (downwards). Choose "
-                "a picture to take its values.",
+                "The last sentence as a direction, over strength (to the right) and threshold "
+                "(downwards). Choose a picture to take its values.",
             )
             self.draw_grid = gr.Button("Draw them", size="sm", elem_id="draw-grid")
             self.grid = _custom("thumbs.js", static("thumbs.html"), elem_id="grid")

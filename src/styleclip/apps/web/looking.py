@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from styleclip.apps.web.updates import Updates
 
 GRID = ((-3.0, 0.0, 2.0, 4.0, 6.0, 8.0), (0.0, 0.05, 0.1, 0.15))  # strengths, thresholds
+NOTHING = "There is nothing to compare yet: type what the picture should show."
 
 
 class Looking:
@@ -53,7 +54,9 @@ class Looking:
         """Pictures of the last sentence over strength and threshold."""
         with told():
             look = session.look
-            index = len(look.rows) - 1
+            index = look.last_asked
+            if index is None:
+                return {"items": [], "empty": NOTHING}
             if look.rows[index].method != "direction":
                 look = look.with_row(index, method="direction")
             strengths, thresholds = GRID
@@ -77,13 +80,24 @@ class Looking:
         with told(), session.lock:
             strengths, thresholds = GRID
             down, across = divmod(int(event.index), len(strengths))
-            index = len(session.look.rows) - 1
+            index = session.look.last_asked
+            if index is None:
+                return self._sought(session, NOTHING)
+            was = session.look.rows[index]
             look = session.look.with_row(
                 index, method="direction", threshold=thresholds[down % len(thresholds)]
             )
             look = self.engine.found(look.with_row(index, strength=strengths[across]))
             session.change(look)
-            return self.updates.whole(session)
+            another = f"The grid is of directions: the method of {brief(repr(was.target))} is"
+            note = "" if was.method == "direction" else f"{another} Direction now."
+            return self._sought(session, note)
+
+    def _sought(self, session: Session, note: str) -> list[Any]:
+        """Every control, and the picture comes into view: it was asked for from below."""
+        whole = self.updates.whole(session, note)
+        whole[0]["sought"] = True
+        return whole
 
     def chart(self, session: Session) -> str:
         """A map of the changes, and bars for the channels."""

@@ -99,6 +99,11 @@ class Look:
         return [(row.edit, row.strength) for row in self.rows if row.edit is not None]
 
     @property
+    def last_asked(self) -> int | None:
+        """The place of the last sentence that asks something; None if none does."""
+        return max((i for i, row in enumerate(self.rows) if row.asks), default=None)
+
+    @property
     def waiting(self) -> list[str]:
         """Sentences whose edit is found when somebody asks for it, and nobody did."""
         rows = [row for row in self.rows if row.asks and row.edit is None]
