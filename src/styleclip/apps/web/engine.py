@@ -41,6 +41,7 @@ STRANGE = 25.0  # of 255, root mean square: beyond it the model drew something e
 CHANNELS = 10  # that moved most, in a list
 TRAINING_LATENTS = 1000
 PREVIEW_EVERY = 10  # steps of a training
+UNHEEDED = "no sentence is a direction, and only directions leave alone what is to be kept as it is"
 
 
 class Engine:
@@ -210,16 +211,16 @@ class Engine:
         return images.heat_overlay(before, after), moved
 
     def notes(self, look: Look) -> list[str]:
-        """What the model will not understand, in sentences; mostly none."""
-        if not any(row.asks for row in look.rows):
+        """What the model will not understand or heed, in sentences; mostly none."""
+        asking = [row for row in look.rows if row.asks]
+        if not asking:
             return []
         self.wait_for_text()
         with self.turns:
-            found = [
-                note for row in look.rows if row.asks
-                for note in self.studio.prompt_warnings(self.pair(row))
-            ]  # fmt: skip
+            found = [n for row in asking for n in self.studio.prompt_warnings(self.pair(row))]
             found += self.studio.preserve_warnings(look.keep)
+        if look.keep and all(row.method != "direction" for row in asking):
+            found.append(UNHEEDED)
         return [f"{capital(brief(note))}." for note in dict.fromkeys(found)]
 
     # long work
