@@ -17,6 +17,7 @@ from PIL import Image
 from styleclip.apps.web import engine as engines
 from styleclip.apps.web.controls import Controls
 from styleclip.apps.web.engine import Engine
+from styleclip.apps.web.links import link_of
 from styleclip.apps.web.longwork import LongWork
 from styleclip.apps.web.looking import NOTHING, Looking
 from styleclip.apps.web.people import EXAMPLES, People
@@ -26,6 +27,7 @@ from styleclip.apps.web.session import MOST_ROWS, Look, Session
 from styleclip.apps.web.updates import ROW_CONTROLS, Updates
 from styleclip.apps.web.uploads import Upload
 from styleclip.editing.mapper_training import TrainingConfig
+from styleclip.errors import ArgumentError
 from styleclip.recipe import Source
 from styleclip.studio import Studio
 
@@ -303,6 +305,40 @@ def drop(page: Handlers, session: Session, content: bytes) -> str:
     session.upload = Upload("me.png", content)
     *_, answer = page.long.dropped(session)
     return str(answer[1]["note"])
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_mapper_that_was_trained_elsewhere_is_said_not_to_be_here(
+    page: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its edit came with the picture; another picture gets the model's own mapper."""
+    session, other = page.visit(), page.visit()
+    last(page.long.train(session, 0))
+    mapper, content = session.look.rows[0].mapper, png(page.engine, session.look)
+    monkeypatch.setattr(page.engine, "_own_mapper", lambda: mapper)  # the tiny model has none
+    missing = "The mapper that was trained for 'a face with red hair' is not here"
+    assert missing not in drop(page, other, content)
+    with pytest.raises(ArgumentError, match="does not fit into a link"):
+        link_of(other.look)
+    for seed in (4, 5):
+        assert missing in page.people.someone(other, seed, 0.7)[0]["note"]
+    assert missing in page.sentences.slide(other, "truncation", 0.5)["note"]
+    page.sentences.choose(other, 0, "direction")
+    assert missing not in page.updates.stage(other)["note"]
+    drop(page, session, content)  # where it is, it is used
+    assert page.people.someone(session, 4, 0.7)[0]["note"] == ""
+    assert session.look.rows[0].mapper is mapper
+
+
+def test_what_was_optimised_for_another_picture_is_said_to_be(page: Handlers) -> None:
+    session, words = page.visit(OPTIMISE), "was found in another picture: press Optimise"
+    assert words not in page.people.someone(session, 4, 0.7)[0]["note"]  # nothing was yet
+    assert words not in last(page.long.optimise(session, 0))
+    assert words in page.people.someone(session, 5, 0.7)[0]["note"]
+    assert words in page.sentences.slide(session, "strength-1", 0.5)["note"]
+    assert words not in page.looking.go_to(session, event(index=2))[0]["note"]  # there it was found
+    page.people.someone(session, 5, 0.7)
+    assert words not in last(page.long.optimise(session, 0))
 
 
 def test_a_recipe_without_edits_is_a_recipe(page: Handlers) -> None:

@@ -72,6 +72,13 @@ def test_another_picture_keeps_directions_and_asks_mappers_again() -> None:
     rows = tuple(Row(RED, method=each, edit=edit()) for each in sessions.METHODS)
     kept = [row.edit is not None for row in Look(subject(), rows).with_subject(subject(4)).rows]
     assert kept == [True, False, True]
+    found = Row(RED, method="mapper", edit=edit("mapper", width=5))  # by the model's own
+    foreign = Row(RED, method="mapper", edit=edit("mapper", trained=True))
+    here = Row(RED, method="mapper", edit=edit("mapper"), mapper=object())  # type: ignore[arg-type]
+    carried = Look(subject(), (*rows, found, foreign, here)).with_subject(subject(4))
+    assert [row.carried for row in carried.rows] == [False, True, True, False, True, False]
+    assert carried.with_row(4, strength=2.0).with_subject(subject(5)).rows[4].carried
+    assert not carried.with_row(4, method="direction").rows[4].carried
     kept = [row.edit is not None for row in Look(subject(), rows).with_keep(["hat"]).rows]
     assert kept == [False, True, True]
 

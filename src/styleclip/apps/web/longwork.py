@@ -74,6 +74,7 @@ class LongWork:
                 with session.lock:
                     if look.subject.original is not None:  # no recipe: what was asked stays
                         look = self.engine.found(session.look.with_subject(look.subject))
+                    look = session.recalled(look)
                     session.change(look)
                     answer = whole(session, note)
                 yield [None, *answer]  # without the lock: another thread may go on from here

@@ -42,6 +42,7 @@ ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
 MOST_TRAINED = 3  # mappers that are remembered for sentences that went; one has some MB
 MOST_KEPT = 30  # names, of a recipe that a stranger wrote
+TRAINED = "trained"  # in the config of an edit that a mapper of one sentence found
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,9 @@ class Row:
     """One sentence of the stack. ``edit`` is what was found for it, None if it has to be found.
 
     ``threshold`` None is the automatic one; ``mapper`` one that was trained here. ``fits``: the
-    strength is still to be found, the one that shows the sentence in this picture.
+    strength is still to be found, the one that shows the sentence in this picture. ``carried``:
+    another picture came under it, for which an optimisation did not search, or to which a mapper
+    that was trained elsewhere did not come along.
     """
 
     target: str = ""
@@ -73,6 +76,15 @@ class Row:
     edit: Edit | None = None
     mapper: SavedMapper | None = None
     fits: bool = False
+    carried: bool = False
+
+    @property
+    def trained(self) -> bool:
+        """Whether it asks a mapper of this one sentence, here or where its recipe was made."""
+        if self.method != "mapper" or self.edit is None:
+            return self.method == "mapper" and self.mapper is not None
+        config = self.edit.config  # of mappers that read no text it is empty
+        return self.mapper is not None or not config or TRAINED in config
 
     @property
     def asks(self) -> bool:
@@ -115,7 +127,7 @@ class Look:
         if not 0 <= index < len(rows):
             raise ArgumentError(f"there is no sentence {index + 1}: the stack has {len(rows)}")
         if not changes.keys() <= {"strength", "fits"}:
-            changes = {"edit": None, **changes}
+            changes = {"edit": None, "carried": False, **changes}
         if "strength" in changes:
             changes = {"fits": False, **changes}
         if changes.keys() & {"target", "neutral"}:
@@ -143,10 +155,7 @@ class Look:
 
     def with_subject(self, subject: Subject) -> Look:
         """Another picture under the same sentences: what a mapper said of the last one goes."""
-        rows = tuple(
-            replace(row, edit=None) if row.method == "mapper" else row for row in self.rows
-        )
-        return replace(self, subject=subject, rows=rows)
+        return replace(self, subject=subject, rows=tuple(map(_under_another, self.rows)))
 
     def place_of(self, row: Row) -> int | None:
         """Where a row of the same sentence is, of the same method if one is; None if nowhere."""
@@ -267,11 +276,18 @@ class Session:
     def recalled(self, look: Look) -> Look:
         """With the mappers that were trained for its sentences, where it asks for mappers."""
         rows = tuple(
-            replace(row, mapper=self.trained.get((row.target, row.neutral)))
+            replace(row, mapper=self._trained_for(row))
             if row.method == "mapper" and row.mapper is None else row
             for row in look.rows
         )  # fmt: skip
         return replace(look, rows=rows)
+
+    def _trained_for(self, row: Row) -> SavedMapper | None:
+        mapper = self.trained.get((row.target, row.neutral))
+        if mapper is None and row.edit is not None:  # of a recipe, whose texts are both said
+            prompt = row.edit.prompt
+            mapper = next((it for it in self.trained.values() if prompt in it.prompts), None)
+        return mapper
 
     def settle(self) -> None:
         """The control was let go: what comes next is another step."""
@@ -293,6 +309,14 @@ class Session:
             self.changed = time.monotonic()
             self.at = max(0, min(index, len(self.moments) - 1)) if self.moments else -1
             return self.look
+
+
+def _under_another(row: Row) -> Row:
+    """A row when another picture comes under it."""
+    if row.method == "mapper":
+        lost = row.trained and row.mapper is None
+        return replace(row, edit=None, carried=row.carried or lost)
+    return replace(row, carried=row.method == "optimisation" and row.edit is not None)
 
 
 def rows_of(recipe: Recipe) -> tuple[Row, ...]:

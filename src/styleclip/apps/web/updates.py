@@ -14,6 +14,7 @@ from styleclip.apps.web.controls import AUTOMATIC, Controls
 from styleclip.apps.web.links import link_of
 from styleclip.apps.web.session import MOST_ROWS, Look, Session
 from styleclip.apps.web.show import encode, thumb
+from styleclip.apps.web.telling import brief
 from styleclip.errors import StyleclipError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Updates:
         look, version = session.look, session.version
         value = {
             "n": version, "after": encode(self._picture(session, look)), "title": look.title,
-            "note": note,
+            "note": " ".join([*filter(None, [note]), *_carried(look)]),
         }  # fmt: skip
         if before:
             value["before"] = encode(look.subject.picture)
@@ -150,6 +151,19 @@ def _automatic(look: Look, index: int) -> Any:
         return gr.skip()
     row = look.rows[index]
     return gr.Checkbox(value=row.threshold is None, visible=row.method == "direction")
+
+
+def _carried(look: Look) -> list[str]:
+    """What is to be said of edits that were found for another picture."""
+    said = {
+        "mapper": "The mapper that was trained for {} is not here: the model's own is used.",
+        "optimisation": "What was optimised for {} was found in another picture: press Optimise to "
+        "search in this one.",
+    }
+    return [
+        said[row.method].format(brief(repr(row.target)))
+        for row in look.rows if row.carried and row.mapper is None
+    ]  # fmt: skip
 
 
 def _link(look: Look) -> str:
