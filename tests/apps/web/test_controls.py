@@ -158,6 +158,17 @@ def test_what_is_seen_is_told_to_who_cannot_see(visit: Any) -> None:
         assert visitor.text(f"#{told.get_attribute('aria-describedby')}")
 
 
+def test_the_focus_goes_from_undo_to_redo_at_the_end(visit: Any) -> None:
+    visitor = visit()
+    visitor.after(lambda: visitor.say("a face with glasses"))
+    visitor.page.wait_for_selector("#undo:not([disabled])")
+    for here, there in (("undo", "redo"), ("redo", "undo")):
+        visitor.page.focus(f"#{here}")
+        visitor.page.keyboard.press("Enter")
+        visitor.page.wait_for_selector(f"#{here}[disabled]")
+        visitor.page.wait_for_function(f"document.activeElement.id === '{there}'")
+
+
 def steps(visitor: Visitor, count: int) -> None:
     """Wait until the history has so many."""
     visitor.page.wait_for_function(
