@@ -137,14 +137,34 @@ def test_a_number_that_was_typed_is_put_right(page: Handlers) -> None:
     assert answer[-ROW_CONTROLS * MOST_ROWS + 2].value == 20 and len(session.moments) == 2
 
 
-def test_a_seed_that_is_none_is_said(page: Handlers) -> None:
+def test_a_seed_that_is_none_is_said_and_the_true_one_comes_back(
+    page: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda text, **_: said.append(text))
     session = page.visit()
-    for seed in (-1, 2.5, 1e30, float("1e15") * 10):
-        with pytest.raises(gr.Error, match="whole number from 0 to"):
-            page.people.someone(session, seed, 0.7)
-    assert 3 in page.people.someone(session, None, 0.7)  # it comes back
+    for count, seed in enumerate((-1, 2.5, 1e30, float("1e15") * 10, float("nan")), start=1):
+        assert page.people.typed(session, 0.7, event(value=seed))[SEED] == 3
+        assert len(said) == count and "whole number from 0 to" in said[-1]
+    assert page.people.someone(session, None, 0.7)[SEED] == 3
     page.people.someone(session, 4, None)
     assert (session.look.subject.source.seed, session.look.subject.source.truncation) == (4, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("truncation", "furthest", "threshold", "highest"), [(0.7, 1.5, 0.1, 0.3), (1.9, 1.9, 0.4, 0.4)]
+)
+def test_numbers_of_a_link_are_on_their_sliders(
+    deaf: Handlers, truncation: float, furthest: float, threshold: float, highest: float
+) -> None:
+    query = f"truncation={truncation}&to=red&by=direction&strength=2&threshold={threshold}"
+    session = deaf.visit("?seed=3&" + query)
+    whole = deaf.updates.whole(session)
+    variety, other = whole[SEED + 1], whole[-ROW_CONTROLS * MOST_ROWS + 5]
+    assert (variety.value, variety.maximum) == (truncation, furthest)
+    assert (other.value, other.maximum) == (threshold, highest)
+    assert session.look.subject.source.truncation == truncation
+    assert deaf.updates.past(session)[0]["link"] == f"?seed=3&{query}"
 
 
 def test_a_picture_without_a_seed_shows_none(page: Handlers) -> None:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from styleclip.apps.web.session import METHODS, MOST_LETTERS, MOST_ROWS, MOST_STRENGTH
+from styleclip.apps.web.session import (
+    METHODS,
+    MOST_LETTERS,
+    MOST_ROWS,
+    MOST_STRENGTH,
+    USUAL_THRESHOLD,
+    USUAL_TRUNCATION,
+)
 from styleclip.apps.web.theme import static
 
 if TYPE_CHECKING:
@@ -105,8 +112,8 @@ class Controls:
                     info="The same number is the same person.",
                 )  # fmt: skip
                 self.truncation = gr.Slider(
-                    0, 1.5, TRUNCATION, step=0.05, label="Variety", elem_id="truncation",
-                    info="0 is the average face.", buttons=[],
+                    0, USUAL_TRUNCATION, TRUNCATION, step=0.05, label="Variety", buttons=[],
+                    info="0 is the average face.", elem_id="truncation",
                 )  # fmt: skip
 
     def _view(self) -> None:
@@ -173,7 +180,7 @@ class Controls:
                 )
             with gr.Accordion("More", open=False, elem_id=f"more-{number}"):
                 threshold = gr.Slider(
-                    0, 0.3, AUTOMATIC, step=0.01, label="Threshold", buttons=[],
+                    0, USUAL_THRESHOLD, AUTOMATIC, step=0.01, label="Threshold", buttons=[],
                     info="Of a direction: a higher one moves fewer channels, so less else changes.",
                     elem_id=f"threshold-{number}",
                 )  # fmt: skip

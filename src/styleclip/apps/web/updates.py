@@ -12,7 +12,7 @@ import gradio as gr
 
 from styleclip.apps.web.controls import AUTOMATIC, Controls
 from styleclip.apps.web.links import link_of
-from styleclip.apps.web.session import MOST_ROWS, Look, Session
+from styleclip.apps.web.session import MOST_ROWS, USUAL_THRESHOLD, USUAL_TRUNCATION, Look, Session
 from styleclip.apps.web.show import encode, thumb
 from styleclip.apps.web.telling import brief
 from styleclip.errors import StyleclipError
@@ -43,7 +43,7 @@ class Updates:
                 *self.past(session),
                 self.portraits(look),
                 source.seed,  # None empties its box
-                gr.skip() if source.seed is None else source.truncation,
+                gr.skip() if source.seed is None else _slider(source.truncation, USUAL_TRUNCATION),
                 list(look.keep),
                 gr.Button(visible=len(look.rows) < MOST_ROWS),
                 *(update for i in range(MOST_ROWS) for update in self._row(look, i)),
@@ -130,19 +130,22 @@ class Updates:
         if index >= len(look.rows):
             return [gr.Group(visible=False), *[gr.skip()] * (ROW_CONTROLS - 1)]
         row = look.rows[index]
+        threshold = AUTOMATIC if row.threshold is None else row.threshold
         return [
             gr.Group(visible=True),
             row.target,
             gr.Slider(value=row.strength, minimum=-row.limit, maximum=row.limit),
             row.method,
             gr.Column(visible=row.method == "optimisation"),
-            gr.Slider(
-                value=AUTOMATIC if row.threshold is None else row.threshold,
-                visible=row.method == "direction",
-            ),
+            _slider(threshold, USUAL_THRESHOLD, visible=row.method == "direction"),
             row.neutral,
             gr.Column(visible=len(look.rows) > 1),
         ]
+
+
+def _slider(value: float, most: float, visible: bool = True) -> Any:
+    """A slider to ``most``, or as far as it has to go."""
+    return gr.Slider(value=value, maximum=max(most, value), visible=visible)
 
 
 def _automatic(look: Look, index: int) -> Any:
