@@ -258,6 +258,12 @@ def test_every_control_has_a_help_line(visit: Any) -> None:
     visitor.page.wait_for_selector("#draw-map")
     buttons = visitor.page.locator("button[id]:visible:not([disabled])").all()
     assert len(buttons) == 13, [each.get_attribute("id") for each in buttons]
+    groups = visitor.page.locator(".sc-thumbs").all()
+    assert len(groups) == 4  # of people, steps, suggestions, and the grid
+    for group in groups:
+        assert group.get_attribute("role") == "group" and group.get_attribute("aria-label")
+        help_line = group.get_attribute("aria-describedby")
+        assert visitor.page.is_visible(f"#{help_line}") and visitor.text(f"#{help_line}")
     for button in buttons:
         button.focus()
         help_line = button.get_attribute("aria-describedby")

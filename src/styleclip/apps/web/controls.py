@@ -96,7 +96,7 @@ class Controls:
             self.person = gr.HTML("", elem_id="person")
             self.dice = gr.Button("Someone else", elem_id="dice")
             _help("dice", "At random, or one of these:")
-            self.gallery = _custom("thumbs.js", static("thumbs.html"), elem_id="examples")
+            self.gallery = _thumbs("examples", "People", help_of="dice")
             self.drop = gr.File(
                 label="Your own picture", show_label=False, file_types=["image"], type="filepath",
                 height=64, elem_id="drop",
@@ -131,7 +131,7 @@ class Controls:
                 f"The PNG carries its recipe: seed, sentences, latent. {films} the way there, the "
                 "latent is for NumPy, and the link brings all of this back.",
             )
-            self.history = _custom("thumbs.js", static("thumbs.html"), elem_id="history")
+            self.history = _thumbs("history", "History")
             _help("history", "Every step: choose one, or Undo (Ctrl+Z) and Redo (Ctrl+Shift+Z).")
 
     def _ask(self) -> None:
@@ -139,10 +139,11 @@ class Controls:
             self.rows = [self._row(index) for index in range(MOST_ROWS)]
             with gr.Column(visible=bool(self.chips), elem_id="try"):
                 gr.HTML('<p class="sc-title">Or try</p>')
-                self.chip_list = _custom(
-                    "thumbs.js", static("thumbs.html"), elem_id="chips",
+                self.chip_list = _thumbs(
+                    "chips", "Suggestions",
                     value={"items": [{"text": short, "title": text} for short, text in self.chips]},
                 )  # fmt: skip
+                _help("chips", "One of these takes the place of the last sentence.")
             self.add = gr.Button("Add another sentence", size="sm", elem_id="add")
             _help("add", f"Up to {MOST_ROWS} change the picture together.")
             self.keep = gr.Dropdown(
@@ -217,7 +218,7 @@ class Controls:
                 "(downwards). Choose a picture to take its values.",
             )
             self.draw_grid = gr.Button("Draw them", size="sm", elem_id="draw-grid")
-            self.grid = _custom("thumbs.js", static("thumbs.html"), elem_id="grid")
+            self.grid = _thumbs("grid", "Strengths and thresholds", help_of="draw-grid")
 
         with gr.Accordion("Where it changed", open=False, elem_id="changed"):
             _help(
@@ -244,6 +245,12 @@ def _custom(script: str, template: str, **options: Any) -> Any:
     return gr.HTML(
         html_template=template, js_on_load=static(script), apply_default_css=False, **options
     )
+
+
+def _thumbs(name: str, label: str, help_of: str = "", **options: Any) -> Any:
+    """Pictures or words to choose from: a group that has a name, and a help line."""
+    group = static("thumbs.html").replace("LABEL", label).replace("HELP", f"help-{help_of or name}")
+    return _custom("thumbs.js", group, elem_id=name, **options)
 
 
 def _suggestions(vocabulary: dict[str, list[str]]) -> list[tuple[str, str]]:
