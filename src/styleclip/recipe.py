@@ -42,7 +42,8 @@ class Recipe:
     """``hashes`` name the weights, "generator" at least; ``edits`` are (edit, strength).
 
     ``corners`` of the square that the recipe makes, if it was set into a photo: (x, y) in pixels,
-    clockwise from its upper left. The photo itself is not in a recipe.
+    clockwise from its upper left. The photo itself is not in a recipe. ``preserve`` names what
+    further directions are to leave alone; those that were found name what they did.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Recipe:
     edits: tuple[tuple[Edit, float], ...] = ()
     made_with: str = field(default="styleclip")
     corners: Sequence[tuple[float, float]] | None = None
+    preserve: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; ``from_json`` reads them again, bit by bit the same."""
@@ -59,9 +61,11 @@ class Recipe:
             source["w_plus"] = _pack(self.source.w_plus)
         else:
             source |= {"seed": self.source.seed, "truncation": self.source.truncation}
-        photo = {}
+        more: dict[str, Any] = {}
         if self.corners is not None:
-            photo["photo"] = {"corners": [list(each) for each in self.corners]}
+            more["photo"] = {"corners": [list(each) for each in self.corners]}
+        if self.preserve:
+            more["preserve"] = list(self.preserve)
         return {
             "version": VERSION,
             "made_with": self.made_with,
@@ -69,7 +73,7 @@ class Recipe:
             "hashes": dict(self.hashes),
             "source": source,
             "edits": [_edit_to_json(edit, strength) for edit, strength in self.edits],
-            **photo,
+            **more,
         }
 
     @classmethod
@@ -89,6 +93,7 @@ class Recipe:
                 edits=tuple(_edit_from_json(each) for each in values["edits"]),
                 made_with=str(values["made_with"]),
                 corners=_corners_from_json(values["photo"]) if "photo" in values else None,
+                preserve=tuple(str(each) for each in values.get("preserve", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ImageError(

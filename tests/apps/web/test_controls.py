@@ -158,6 +158,17 @@ def test_what_is_seen_is_told_to_who_cannot_see(visit: Any) -> None:
         assert visitor.text(f"#{told.get_attribute('aria-describedby')}")
 
 
+def test_the_focus_goes_from_undo_to_redo_at_the_end(visit: Any) -> None:
+    visitor = visit()
+    visitor.after(lambda: visitor.say("a face with glasses"))
+    visitor.page.wait_for_selector("#undo:not([disabled])")
+    for here, there in (("undo", "redo"), ("redo", "undo")):
+        visitor.page.focus(f"#{here}")
+        visitor.page.keyboard.press("Enter")
+        visitor.page.wait_for_selector(f"#{here}[disabled]")
+        visitor.page.wait_for_function(f"document.activeElement.id === '{there}'")
+
+
 def steps(visitor: Visitor, count: int) -> None:
     """Wait until the history has so many."""
     visitor.page.wait_for_function(
@@ -247,6 +258,12 @@ def test_every_control_has_a_help_line(visit: Any) -> None:
     visitor.page.wait_for_selector("#draw-map")
     buttons = visitor.page.locator("button[id]:visible:not([disabled])").all()
     assert len(buttons) == 13, [each.get_attribute("id") for each in buttons]
+    groups = visitor.page.locator(".sc-thumbs").all()
+    assert len(groups) == 4  # of people, steps, suggestions, and the grid
+    for group in groups:
+        assert group.get_attribute("role") == "group" and group.get_attribute("aria-label")
+        help_line = group.get_attribute("aria-describedby")
+        assert visitor.page.is_visible(f"#{help_line}") and visitor.text(f"#{help_line}")
     for button in buttons:
         button.focus()
         help_line = button.get_attribute("aria-describedby")

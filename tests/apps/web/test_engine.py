@@ -128,6 +128,18 @@ def test_unknown_words_are_notes_and_no_warnings(engine: Engine) -> None:
     assert engine.notes(look_of(engine)) == []
 
 
+@pytest.mark.parametrize(
+    ("methods", "heeded"), [(["optimisation"] * 2, False), (["optimisation", "direction"], True)]
+)
+def test_what_must_stay_is_said_to_be_for_directions(
+    engine: Engine, methods: list[Any], heeded: bool
+) -> None:
+    look = look_of(engine, *(replace(RED, method=each) for each in methods))
+    notes = engine.notes(replace(look, keep=("glasses",)))
+    assert any("only directions leave alone" in note for note in notes) is not heeded
+    assert not any("only directions" in note for note in engine.notes(look))
+
+
 def test_optimising_shows_every_step_and_can_be_stopped(engine: Engine) -> None:
     look = look_of(engine, replace(RED, method="optimisation"))
     assert engine.found(look).edits == []  # not by itself

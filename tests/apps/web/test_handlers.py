@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,17 +17,22 @@ from PIL import Image
 from styleclip.apps.web import engine as engines
 from styleclip.apps.web.controls import Controls
 from styleclip.apps.web.engine import Engine
+from styleclip.apps.web.links import link_of
 from styleclip.apps.web.longwork import LongWork
-from styleclip.apps.web.looking import Looking
+from styleclip.apps.web.looking import NOTHING, Looking
 from styleclip.apps.web.people import EXAMPLES, People
+from styleclip.apps.web.saving import png
 from styleclip.apps.web.sentences import Sentences
-from styleclip.apps.web.session import MOST_ROWS, Session
+from styleclip.apps.web.session import MOST_ROWS, Look, Session
 from styleclip.apps.web.updates import ROW_CONTROLS, Updates
 from styleclip.apps.web.uploads import Upload
 from styleclip.editing.mapper_training import TrainingConfig
+from styleclip.errors import ArgumentError
+from styleclip.recipe import Source
 from styleclip.studio import Studio
 
 GLASSES = "a face with glasses"
+SEED = 6 + MOST_ROWS  # its place among ``Controls.whole``, and that of what stands beside it
 
 
 class Handlers:
@@ -35,6 +42,7 @@ class Handlers:
         self.engine = engine
         controls = SimpleNamespace(whole=[None] * 20, opening="", chips=[("glasses", GLASSES)])
         updates = Updates(engine, cast(Controls, controls))
+        self.updates = updates
         self.people = People(engine, updates)
         self.sentences = Sentences(engine, updates)
         self.long = LongWork(engine, updates)
@@ -129,14 +137,46 @@ def test_a_number_that_was_typed_is_put_right(page: Handlers) -> None:
     assert answer[-ROW_CONTROLS * MOST_ROWS + 2].value == 20 and len(session.moments) == 2
 
 
-def test_a_seed_that_is_none_is_said(page: Handlers) -> None:
+def test_a_seed_that_is_none_is_said_and_the_true_one_comes_back(
+    page: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda text, **_: said.append(text))
     session = page.visit()
-    for seed in (-1, 2.5, 1e30, float("1e15") * 10):
-        with pytest.raises(gr.Error, match="whole number from 0 to"):
-            page.people.someone(session, seed, 0.7)
-    assert 3 in page.people.someone(session, None, 0.7)  # it comes back
+    for count, seed in enumerate((-1, 2.5, 1e30, float("1e15") * 10, float("nan")), start=1):
+        assert page.people.typed(session, 0.7, event(value=seed))[SEED] == 3
+        assert len(said) == count and "whole number from 0 to" in said[-1]
+    assert page.people.someone(session, None, 0.7)[SEED] == 3
     page.people.someone(session, 4, None)
     assert (session.look.subject.source.seed, session.look.subject.source.truncation) == (4, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("truncation", "furthest", "threshold", "highest"), [(0.7, 1.5, 0.1, 0.3), (1.9, 1.9, 0.4, 0.4)]
+)
+def test_numbers_of_a_link_are_on_their_sliders(
+    deaf: Handlers, truncation: float, furthest: float, threshold: float, highest: float
+) -> None:
+    query = f"truncation={truncation}&to=red&by=direction&strength=2&threshold={threshold}"
+    session = deaf.visit("?seed=3&" + query)
+    whole = deaf.updates.whole(session)
+    variety, other = whole[SEED + 1], whole[-ROW_CONTROLS * MOST_ROWS + 5]
+    assert (variety.value, variety.maximum) == (truncation, furthest)
+    assert (other.value, other.maximum) == (threshold, highest)
+    assert session.look.subject.source.truncation == truncation
+    assert deaf.updates.past(session)[0]["link"] == f"?seed=3&{query}"
+
+
+def test_a_picture_without_a_seed_shows_none(page: Handlers) -> None:
+    """The number of the last person would bring them back as soon as its box is left."""
+    session = page.visit()
+    dropped = replace(session.look.subject, source=Source(w_plus=session.look.subject.w_plus))
+    session.change(session.look.with_subject(dropped))
+    assert page.updates.whole(session)[SEED] is None
+    page.people.typed(session, 0.7, event(value=None))
+    assert session.look.subject is dropped
+    page.people.typed(session, 0.7, event(value=4))
+    assert session.look.subject.source.seed == 4
 
 
 def test_an_answer_leaves_the_words_that_are_typed_meanwhile(page: Handlers) -> None:
@@ -278,6 +318,105 @@ def test_another_thread_may_go_on_after_every_answer(
         thread.join(100)
     assert not failures and session.lock.acquire(timeout=1)
     session.lock.release()
+
+
+def drop(page: Handlers, session: Session, content: bytes) -> str:
+    """What is said when that file was dropped."""
+    session.upload = Upload("me.png", content)
+    *_, answer = page.long.dropped(session)
+    return str(answer[1]["note"])
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_mapper_that_was_trained_elsewhere_is_said_not_to_be_here(
+    page: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its edit came with the picture; another picture gets the model's own mapper."""
+    session, other = page.visit(), page.visit()
+    last(page.long.train(session, 0))
+    mapper, content = session.look.rows[0].mapper, png(page.engine, session.look)
+    monkeypatch.setattr(page.engine, "_own_mapper", lambda: mapper)  # the tiny model has none
+    missing = "The mapper that was trained for 'a face with red hair' is not here"
+    assert missing not in drop(page, other, content)
+    with pytest.raises(ArgumentError, match="does not fit into a link"):
+        link_of(other.look)
+    for seed in (4, 5):
+        assert missing in page.people.someone(other, seed, 0.7)[0]["note"]
+    assert missing in page.sentences.slide(other, "truncation", 0.5)["note"]
+    page.sentences.choose(other, 0, "direction")
+    assert missing not in page.updates.stage(other)["note"]
+    drop(page, session, content)  # where it is, it is used
+    assert page.people.someone(session, 4, 0.7)[0]["note"] == ""
+    assert session.look.rows[0].mapper is mapper
+
+
+def test_what_was_optimised_for_another_picture_is_said_to_be(page: Handlers) -> None:
+    session, words = page.visit(OPTIMISE), "was found in another picture: press Optimise"
+    assert words not in page.people.someone(session, 4, 0.7)[0]["note"]  # nothing was yet
+    assert words not in last(page.long.optimise(session, 0))
+    assert words in page.people.someone(session, 5, 0.7)[0]["note"]
+    assert words in page.sentences.slide(session, "strength-1", 0.5)["note"]
+    assert words not in page.looking.go_to(session, event(index=2))[0]["note"]  # there it was found
+    page.people.someone(session, 5, 0.7)
+    assert words not in last(page.long.optimise(session, 0))
+
+
+def test_a_recipe_without_edits_is_a_recipe(page: Handlers) -> None:
+    """Nothing of what was asked before is left, and what must stay comes back."""
+    plain = Look(page.engine.person(5, 0.7), keep=("hat",))
+    session = page.visit()
+    assert "recipe" in drop(page, session, png(page.engine, plain))
+    assert session.look.subject.source.seed == 5 and session.look.keep == ("hat",)
+    (row,) = session.look.rows
+    assert not row.asks
+
+
+def test_a_picture_without_a_recipe_keeps_what_was_asked(page: Handlers) -> None:
+    session, content = page.visit(), io.BytesIO()
+    Image.new("RGB", (32, 32)).save(content, format="PNG")
+    drop(page, session, content.getvalue())
+    (row,) = session.look.rows
+    assert session.look.subject.source.seed is None and row.edit is not None
+
+
+@pytest.mark.parametrize(("query", "count"), [("&by=optimisation", 1), ("", 0)])
+def test_what_a_png_leaves_out_is_said(
+    page: Handlers, query: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Info", lambda text, **_: said.append(text))
+    session = page.visit("?seed=3&to=a+face+with+<b>+hair" + query)
+    page.looking.saved("png")(session)
+    expected = "Left out of the PNG, as it waits for Optimise: 'a face with &lt;b&gt; hair'."
+    assert said == [expected] * count
+
+
+# The grid
+
+
+def test_the_grid_is_of_the_last_sentence_that_asks(page: Handlers) -> None:
+    session = page.visit()
+    page.sentences.another(session)  # an empty one
+    pictures = {item["src"] for item in page.looking.draw(session)["items"]}
+    assert len(pictures) > 1
+    page.looking.take(session, event(index=3))
+    first, empty = session.look.rows
+    assert (first.strength, first.threshold) == (4.0, 0.0) and not empty.asks
+
+
+def test_a_grid_of_no_sentence_says_so(page: Handlers) -> None:
+    session = page.visit("?seed=3")
+    assert page.looking.draw(session) == {"items": [], "empty": NOTHING}
+    assert page.looking.take(session, event(index=3))[0]["note"] == NOTHING
+    assert len(session.moments) == 1
+
+
+@pytest.mark.parametrize("method", ["optimisation", "direction"])
+def test_a_picture_of_the_grid_is_a_direction_and_says_so(page: Handlers, method: str) -> None:
+    session = page.visit("?seed=3&to=a+face+with+red+hair&strength=1&by=" + method)
+    stage = page.looking.take(session, event(index=3))[0]
+    assert session.look.rows[0].method == "direction" and stage["sought"]
+    assert ("is Direction now." in stage["note"]) is (method != "direction")
 
 
 def test_work_of_a_sentence_that_went_while_it_waited(page: Handlers) -> None:

@@ -265,10 +265,19 @@ def test_a_file_is_inverted_and_left_nowhere(visit: Any, temporary: Path) -> Non
     )
     assert np.sqrt((off**2).mean()) < 15  # of 255
     assert "as the model sees it" in visitor.text("#person")
+    assert visitor.value("#seed") == ""
+    visitor.page.locator("#seed input").focus()
+    visitor.page.keyboard.press("Tab")  # chooses nobody
+    visitor.page.wait_for_timeout(500)
+    assert "as the model sees it" in visitor.text("#person")
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
     visitor.page.click("#copy-link")
     visitor.page.wait_for_selector(".toast-body")
     assert "does not fit into a link" in visitor.text(".toast-body")
+    for key, seed in (("Tab", "8"), ("Enter", "9")):
+        visitor.page.fill("#seed input", seed)
+        visitor.after(lambda key=key: visitor.page.keyboard.press(key))
+        visitor.page.wait_for_function(f"location.search.includes('seed={seed}&')")
 
 
 def test_the_next_file_takes_the_place_of_one_that_is_inverted(visit: Any, tmp_path: Path) -> None:
@@ -359,6 +368,13 @@ def test_the_grid_sets_the_sliders(visit: Any) -> None:
     assert cell.get_attribute("title") == "strength 4, threshold 0.05"
     visitor.after(lambda: cell.click())
     assert visitor.page.input_value("#strength-1 input[type=range]") == "4"
+    pressed = visitor.page.locator("#grid button[aria-pressed=true]")
+    assert pressed.count() == 1 and pressed.get_attribute("title") == cell.get_attribute("title")
+    assert pressed.locator("img").evaluate("it => getComputedStyle(it).outlineStyle") == "solid"
+    visitor.page.wait_for_function("""() => {  // it comes into view
+      const { top, bottom } = document.querySelector(".sc-frame").getBoundingClientRect();
+      return top >= 0 && bottom <= innerHeight;
+    }""")
 
 
 def test_the_map_shows_where_it_changed(visit: Any) -> None:

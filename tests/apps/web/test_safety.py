@@ -163,7 +163,8 @@ def test_nonsense_is_answered(person: Person) -> None:
     texts = (["a face " * 150_000, ""], [["x"], 3], [{"a": 1}, None], ["x" * 500, "y" * 500])
     bodies += [{**ask, "data": [None, None, *each]} for each in texts]
     bodies.append(person.body("keep", "change", [f"name {i}" for i in range(10_000)]))
-    bodies.append(person.body("seed", "submit", 2.0**60, 0.7))
+    seed = person.body("keys", "seed", 0.7)
+    bodies += [{**seed, "event_data": {"value": each}} for each in (2.0**60, "x", [1], math.nan)]
     for body in bodies:
         text = json.dumps(body)
         for road in ("run/predict", "queue/join", "call/edit", "api/x"):

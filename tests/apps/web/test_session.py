@@ -72,6 +72,13 @@ def test_another_picture_keeps_directions_and_asks_mappers_again() -> None:
     rows = tuple(Row(RED, method=each, edit=edit()) for each in sessions.METHODS)
     kept = [row.edit is not None for row in Look(subject(), rows).with_subject(subject(4)).rows]
     assert kept == [True, False, True]
+    found = Row(RED, method="mapper", edit=edit("mapper", width=5))  # by the model's own
+    foreign = Row(RED, method="mapper", edit=edit("mapper", trained=True))
+    here = Row(RED, method="mapper", edit=edit("mapper"), mapper=object())  # type: ignore[arg-type]
+    carried = Look(subject(), (*rows, found, foreign, here)).with_subject(subject(4))
+    assert [row.carried for row in carried.rows] == [False, True, True, False, True, False]
+    assert carried.with_row(4, strength=2.0).with_subject(subject(5)).rows[4].carried
+    assert not carried.with_row(4, method="direction").rows[4].carried
     kept = [row.edit is not None for row in Look(subject(), rows).with_keep(["hat"]).rows]
     assert kept == [False, True, True]
 
@@ -245,6 +252,8 @@ def test_what_directions_leave_alone_comes_back() -> None:
     edits = [(edit(preserve=each), 1.0) for each in lists]
     recipe = Recipe("m", {}, Source(seed=1), (*edits, (edit("mapper", preserve=["no"]), 1.0)))
     assert kept_by(recipe) == ("age", "hat", "glasses")
+    alone = Recipe("m", {}, Source(seed=1), preserve=["hat", "age"])  # nothing was found
+    assert kept_by(Recipe.from_json(alone.to_json())) == ("hat", "age")
     many = edit(preserve=[str(i) for i in range(1000)])
     assert len(kept_by(Recipe("m", {}, Source(seed=1), ((many, 1.0),)))) == sessions.MOST_KEPT
 

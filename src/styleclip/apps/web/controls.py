@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from styleclip.apps.web.session import METHODS, MOST_LETTERS, MOST_ROWS, MOST_STRENGTH
+from styleclip.apps.web.session import (
+    METHODS,
+    MOST_LETTERS,
+    MOST_ROWS,
+    MOST_STRENGTH,
+    USUAL_THRESHOLD,
+    USUAL_TRUNCATION,
+)
 from styleclip.apps.web.theme import static
 
 if TYPE_CHECKING:
@@ -89,7 +96,7 @@ class Controls:
             self.person = gr.HTML("", elem_id="person")
             self.dice = gr.Button("Someone else", elem_id="dice")
             _help("dice", "At random, or one of these:")
-            self.gallery = _custom("thumbs.js", static("thumbs.html"), elem_id="examples")
+            self.gallery = _thumbs("examples", "People", help_of="dice")
             self.drop = gr.File(
                 label="Your own picture", show_label=False, file_types=["image"], type="filepath",
                 height=64, elem_id="drop",
@@ -101,12 +108,12 @@ class Controls:
             )
             with gr.Group():
                 self.seed = gr.Number(
-                    0, precision=0, minimum=0, label="Seed", elem_id="seed",
+                    0, precision=0, minimum=0, label="Seed", elem_id="seed", interactive=True,
                     info="The same number is the same person.",
                 )  # fmt: skip
                 self.truncation = gr.Slider(
-                    0, 1.5, TRUNCATION, step=0.05, label="Variety", elem_id="truncation",
-                    info="0 is the average face.", buttons=[],
+                    0, USUAL_TRUNCATION, TRUNCATION, step=0.05, label="Variety", buttons=[],
+                    info="0 is the average face.", elem_id="truncation",
                 )  # fmt: skip
 
     def _view(self) -> None:
@@ -124,7 +131,7 @@ class Controls:
                 f"The PNG carries its recipe: seed, sentences, latent. {films} the way there, the "
                 "latent is for NumPy, and the link brings all of this back.",
             )
-            self.history = _custom("thumbs.js", static("thumbs.html"), elem_id="history")
+            self.history = _thumbs("history", "History")
             _help("history", "Every step: choose one, or Undo (Ctrl+Z) and Redo (Ctrl+Shift+Z).")
 
     def _ask(self) -> None:
@@ -132,10 +139,11 @@ class Controls:
             self.rows = [self._row(index) for index in range(MOST_ROWS)]
             with gr.Column(visible=bool(self.chips), elem_id="try"):
                 gr.HTML('<p class="sc-title">Or try</p>')
-                self.chip_list = _custom(
-                    "thumbs.js", static("thumbs.html"), elem_id="chips",
+                self.chip_list = _thumbs(
+                    "chips", "Suggestions",
                     value={"items": [{"text": short, "title": text} for short, text in self.chips]},
                 )  # fmt: skip
+                _help("chips", "One of these takes the place of the last sentence.")
             self.add = gr.Button("Add another sentence", size="sm", elem_id="add")
             _help("add", f"Up to {MOST_ROWS} change the picture together.")
             self.keep = gr.Dropdown(
@@ -173,7 +181,7 @@ class Controls:
                 )
             with gr.Accordion("More", open=False, elem_id=f"more-{number}"):
                 threshold = gr.Slider(
-                    0, 0.3, AUTOMATIC, step=0.01, label="Threshold", buttons=[],
+                    0, USUAL_THRESHOLD, AUTOMATIC, step=0.01, label="Threshold", buttons=[],
                     info="Of a direction: a higher one moves fewer channels, so less else changes.",
                     elem_id=f"threshold-{number}",
                 )  # fmt: skip
@@ -206,11 +214,11 @@ class Controls:
         with gr.Accordion("Compare strengths and thresholds", open=False, elem_id="compare"):
             _help(
                 "draw-grid",
-                "The last sentence over strength (to the right) and threshold (downwards). Choose "
-                "a picture to take its values.",
+                "The last sentence as a direction, over strength (to the right) and threshold "
+                "(downwards). Choose a picture to take its values.",
             )
             self.draw_grid = gr.Button("Draw them", size="sm", elem_id="draw-grid")
-            self.grid = _custom("thumbs.js", static("thumbs.html"), elem_id="grid")
+            self.grid = _thumbs("grid", "Strengths and thresholds", help_of="draw-grid")
 
         with gr.Accordion("Where it changed", open=False, elem_id="changed"):
             _help(
@@ -237,6 +245,12 @@ def _custom(script: str, template: str, **options: Any) -> Any:
     return gr.HTML(
         html_template=template, js_on_load=static(script), apply_default_css=False, **options
     )
+
+
+def _thumbs(name: str, label: str, help_of: str = "", **options: Any) -> Any:
+    """Pictures or words to choose from: a group that has a name, and a help line."""
+    group = static("thumbs.html").replace("LABEL", label).replace("HELP", f"help-{help_of or name}")
+    return _custom("thumbs.js", group, elem_id=name, **options)
 
 
 def _suggestions(vocabulary: dict[str, list[str]]) -> list[tuple[str, str]]:

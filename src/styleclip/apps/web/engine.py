@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from styleclip.apps.web.faces import square_of
 from styleclip.apps.web.jobs import Job, News, PoliteEmbedder, Turns
-from styleclip.apps.web.session import Look, Row, Subject, deviations, kept_by, rows_of
+from styleclip.apps.web.session import TRAINED, Look, Row, Subject, deviations, kept_by, rows_of
 from styleclip.apps.web.show import encode
 from styleclip.apps.web.telling import brief, capital
 from styleclip.errors import ArgumentError, ImageError
@@ -41,6 +41,7 @@ STRANGE = 25.0  # of 255, root mean square: beyond it the model drew something e
 CHANNELS = 10  # that moved most, in a list
 TRAINING_LATENTS = 1000
 PREVIEW_EVERY = 10  # steps of a training
+UNHEEDED = "no sentence is a direction, and only directions leave alone what is to be kept as it is"
 
 
 class Engine:
@@ -149,7 +150,8 @@ class Engine:
             return self.direction(row, look.keep)
         mapper = row.mapper or self._own_mapper()
         with self.turns:
-            return _quietly(lambda: self.studio.edit(look.subject.w_plus, self.pair(row), mapper))
+            edit = _quietly(lambda: self.studio.edit(look.subject.w_plus, self.pair(row), mapper))
+        return replace(edit, config={**edit.config, TRAINED: True}) if row.mapper else edit
 
     def _own_mapper(self) -> SavedMapper:
         if not self.has_mapper:
@@ -210,16 +212,16 @@ class Engine:
         return images.heat_overlay(before, after), moved
 
     def notes(self, look: Look) -> list[str]:
-        """What the model will not understand, in sentences; mostly none."""
-        if not any(row.asks for row in look.rows):
+        """What the model will not understand or heed, in sentences; mostly none."""
+        asking = [row for row in look.rows if row.asks]
+        if not asking:
             return []
         self.wait_for_text()
         with self.turns:
-            found = [
-                note for row in look.rows if row.asks
-                for note in self.studio.prompt_warnings(self.pair(row))
-            ]  # fmt: skip
+            found = [n for row in asking for n in self.studio.prompt_warnings(self.pair(row))]
             found += self.studio.preserve_warnings(look.keep)
+        if look.keep and all(row.method != "direction" for row in asking):
+            found.append(UNHEEDED)
         return [f"{capital(brief(note))}." for note in dict.fromkeys(found)]
 
     # long work

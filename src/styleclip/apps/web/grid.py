@@ -1,6 +1,7 @@
 """A direction over strengths and thresholds: which way of a sentence suits a picture.
 
-look -> (strength, threshold, picture) ... of its last sentence, one threshold after the other
+look -> (strength, threshold, picture) ... of its last sentence that asks something, one threshold
+        after the other
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ GRID = ((-3.0, 0.0, 2.0, 4.0, 6.0, 8.0), (0.0, 0.05, 0.1, 0.15))  # strengths, t
 
 
 def cells(engine: Engine, look: Look) -> Iterator[tuple[float, float, Image.Image]]:
-    """Pictures of the last sentence by its direction, the others as they are."""
-    index = len(look.rows) - 1
+    """Pictures of the last sentence by its direction, the others as they are; none if none asks."""
+    index = look.last_asked
+    if index is None:
+        return
     if look.rows[index].method != "direction":
         look = look.with_row(index, method="direction")
     strengths, thresholds = GRID

@@ -51,7 +51,7 @@ def link_of(look: Look) -> str:
     for row in look.rows:
         if not row.asks:
             continue
-        if row.method == "optimisation" or row.mapper is not None:
+        if row.method == "optimisation" or row.trained:
             raise ArgumentError(
                 f"what {row.method} found for {row.target!r} does not fit into a link: download "
                 "the PNG, which carries all of it, and drop that"

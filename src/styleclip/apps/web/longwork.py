@@ -72,8 +72,9 @@ class LongWork:
                     yield [gr.skip(), *self.updates.busy(session, news, session.version)]
                 look, note = job.result
                 with session.lock:
-                    if not look.edits:  # under the sentences that are there
+                    if look.subject.original is not None:  # no recipe: what was asked stays
                         look = self.engine.found(session.look.with_subject(look.subject))
+                    look = session.recalled(look)
                     session.change(look)
                     answer = whole(session, note)
                 yield [None, *answer]  # without the lock: another thread may go on from here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ from styleclip.apps.web.links import link_of
 from styleclip.apps.web.saving import Kind, save_file
 from styleclip.apps.web.session import Session
 from styleclip.apps.web.show import encode
-from styleclip.apps.web.telling import told
+from styleclip.apps.web.telling import brief, told
 
 if TYPE_CHECKING:
     from styleclip.apps.web.engine import Engine
     from styleclip.apps.web.updates import Updates
+
+NOTHING = "There is nothing to compare yet: type what the picture should show."
 
 
 class Looking:
@@ -49,6 +52,8 @@ class Looking:
     def draw(self, session: Session) -> dict[str, Any]:
         """Pictures of the last sentence over strength and threshold."""
         with told():
+            if session.look.last_asked is None:
+                return {"items": [], "empty": NOTHING}
             items = [
                 {"src": encode(picture, 192), "text": f"{strength:g} · {threshold:g}",
                  "title": f"strength {strength:g}, threshold {threshold:g}"}
@@ -61,13 +66,24 @@ class Looking:
         with told(), session.lock:
             strengths, thresholds = GRID
             down, across = divmod(int(event.index), len(strengths))
-            index = len(session.look.rows) - 1
+            index = session.look.last_asked
+            if index is None:
+                return self._sought(session, NOTHING)
+            was = session.look.rows[index]
             look = session.look.with_row(
                 index, method="direction", threshold=thresholds[down % len(thresholds)]
             )
             look = self.engine.found(look.with_row(index, strength=strengths[across]))
             session.change(look)
-            return self.updates.whole(session)
+            another = f"The grid is of directions: the method of {brief(repr(was.target))} is"
+            note = "" if was.method == "direction" else f"{another} Direction now."
+            return self._sought(session, note)
+
+    def _sought(self, session: Session, note: str) -> list[Any]:
+        """Every control, and the picture comes into view: it was asked for from below."""
+        whole = self.updates.whole(session, note)
+        whole[0]["sought"] = True
+        return whole
 
     def chart(self, session: Session) -> str:
         """A map of the changes, and bars for the channels."""
@@ -94,7 +110,12 @@ class Looking:
 
         def save(session: Session) -> dict[str, Any]:
             with told():
-                name, data = save_file(self.engine, session.look, kind)
+                look = session.look
+                name, data = save_file(self.engine, look, kind)
+                if kind == "png" and (waiting := look.waiting):
+                    names = brief(", ".join(repr(each) for each in waiting))
+                    said = f"Left out of the PNG, as it waits for Optimise: {names}."
+                    gr.Info(html.escape(said, quote=False), title="")
                 return {"n": random.random(), "name": name, "data": data}
 
         return save

@@ -79,10 +79,8 @@ class Page:
         ).then(people.some, None, c.gallery, **QUICK).then(
             people.begin, session, whole, **QUICK
         )  # fmt: skip
-        someone = [session, c.seed, c.truncation]
         c.dice.click(people.roll, [session, c.truncation], whole, **TYPED, **QUICK)
-        c.seed.submit(people.someone, someone, whole, **TYPED, **QUICK)
-        c.seed.blur(people.someone, someone, whole, **TYPED, **QUICK)
+        c.keys.seed(people.typed, [session, c.truncation], whole, **TYPED, **QUICK)
         c.gallery.pick(people.example, session, whole, **QUICK)
         c.truncation.input(
             self.sentences.vary, [session, c.truncation], [c.stage, c.person], **LIVE

@@ -74,6 +74,13 @@ class People:
         """Somebody else."""
         return self._person(session, random.randrange(100_000), truncation)
 
+    def typed(
+        self, session: Session, truncation: float | None, event: gr.EventData
+    ) -> list[Any]:  # fmt: skip
+        """A seed was typed, and then Enter, or its box was left."""
+        seed = None if event.value is None else float(event.value)
+        return self.someone(session, seed, truncation)
+
     def someone(self, session: Session, seed: float | None, truncation: float | None) -> list[Any]:
         """The person of a seed, as it was typed."""
         with told():
@@ -81,10 +88,10 @@ class People:
                 return self.updates.whole(session)
             if seed == session.look.subject.source.seed:
                 return self.updates.nothing()
-            if not 0 <= seed <= LARGEST_SEED or seed != int(seed):
-                raise ArgumentError(
-                    f"a seed is a whole number from 0 to {LARGEST_SEED}, got {seed:g}"
-                )
+            if not 0 <= seed <= LARGEST_SEED or seed != int(seed):  # the true one comes back
+                said = f"a seed is a whole number from 0 to {LARGEST_SEED}, got {seed:g}"
+                gr.Warning(sentence(ArgumentError(said)), title="")
+                return self.updates.whole(session)
             return self._person(session, int(seed), truncation)
 
     def example(self, session: Session, event: gr.EventData) -> list[Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -43,6 +44,7 @@ def png(engine: Engine, look: Look) -> bytes:
 
     with engine.turns:
         recipe = engine.studio.recipe(look.subject.source, look.edits)
+    recipe = replace(recipe, preserve=look.keep)
     return png_bytes(engine.picture(look), recipe.to_json())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from styleclip.apps.web.controls import AUTOMATIC
-from styleclip.apps.web.session import MOST_TRUNCATION, Look, Session, within
+from styleclip.apps.web.session import MOST_THRESHOLD, MOST_TRUNCATION, Look, Session, within
 from styleclip.apps.web.telling import plain, sentence, told
 from styleclip.errors import StyleclipError
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from styleclip.apps.web.updates import Updates
 
 STEEPEST = 20.0  # strength, either way, whoever sends it
-MOST_THRESHOLD = 0.99
 
 
 class Sentences:

@@ -36,12 +36,14 @@ METHOD_OF_EDIT: dict[str, Method] = {
 MOST_ROWS = 5
 MOST_LOOKS = 60  # one can go back; a look is some kilobytes
 MOST_PIXELS = 12_000_000  # of the people among them: 36 MB, eleven of 1024 x 1024
-MOST_TRUNCATION = 2.0  # of links and of numbers that are typed; the slider has less
+MOST_TRUNCATION, MOST_THRESHOLD = 2.0, 0.99  # of links and of numbers that are typed
+USUAL_TRUNCATION, USUAL_THRESHOLD = 1.5, 0.3  # of sliders, unless one of those is more
 MOST_STRENGTH = {"direction": 12.0, "mapper": 3.0, "optimisation": 3.0}  # either way, of sliders
 ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
 MOST_TRAINED = 3  # mappers that are remembered for sentences that went; one has some MB
 MOST_KEPT = 30  # names, of a recipe that a stranger wrote
+TRAINED = "trained"  # in the config of an edit that a mapper of one sentence found
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,9 @@ class Row:
     """One sentence of the stack. ``edit`` is what was found for it, None if it has to be found.
 
     ``threshold`` None is the automatic one; ``mapper`` one that was trained here. ``fits``: the
-    strength is still to be found, the one that shows the sentence in this picture.
+    strength is still to be found, the one that shows the sentence in this picture. ``carried``:
+    another picture came under it, for which an optimisation did not search, or to which a mapper
+    that was trained elsewhere did not come along.
     """
 
     target: str = ""
@@ -73,6 +77,15 @@ class Row:
     edit: Edit | None = None
     mapper: SavedMapper | None = None
     fits: bool = False
+    carried: bool = False
+
+    @property
+    def trained(self) -> bool:
+        """Whether it asks a mapper of this one sentence, here or where its recipe was made."""
+        if self.method != "mapper" or self.edit is None:
+            return self.method == "mapper" and self.mapper is not None
+        config = self.edit.config  # of mappers that read no text it is empty
+        return self.mapper is not None or not config or TRAINED in config
 
     @property
     def asks(self) -> bool:
@@ -98,13 +111,24 @@ class Look:
         """What is found already, with its strengths."""
         return [(row.edit, row.strength) for row in self.rows if row.edit is not None]
 
+    @property
+    def last_asked(self) -> int | None:
+        """The place of the last sentence that asks something; None if none does."""
+        return max((i for i, row in enumerate(self.rows) if row.asks), default=None)
+
+    @property
+    def waiting(self) -> list[str]:
+        """Sentences whose edit is found when somebody asks for it, and nobody did."""
+        rows = [row for row in self.rows if row.asks and row.edit is None]
+        return [row.target for row in rows if row.method == "optimisation"]
+
     def with_row(self, index: int, **changes: Any) -> Look:
         """Row ``index`` changed; what was found for it is kept where it is still true."""
         rows = list(self.rows)
         if not 0 <= index < len(rows):
             raise ArgumentError(f"there is no sentence {index + 1}: the stack has {len(rows)}")
         if not changes.keys() <= {"strength", "fits"}:
-            changes = {"edit": None, **changes}
+            changes = {"edit": None, "carried": False, **changes}
         if "strength" in changes:
             changes = {"fits": False, **changes}
         if changes.keys() & {"target", "neutral"}:
@@ -132,10 +156,7 @@ class Look:
 
     def with_subject(self, subject: Subject) -> Look:
         """Another picture under the same sentences: what a mapper said of the last one goes."""
-        rows = tuple(
-            replace(row, edit=None) if row.method == "mapper" else row for row in self.rows
-        )
-        return replace(self, subject=subject, rows=rows)
+        return replace(self, subject=subject, rows=tuple(map(_under_another, self.rows)))
 
     def place_of(self, row: Row) -> int | None:
         """Where a row of the same sentence is, of the same method if one is; None if nowhere."""
@@ -256,11 +277,18 @@ class Session:
     def recalled(self, look: Look) -> Look:
         """With the mappers that were trained for its sentences, where it asks for mappers."""
         rows = tuple(
-            replace(row, mapper=self.trained.get((row.target, row.neutral)))
+            replace(row, mapper=self._trained_for(row))
             if row.method == "mapper" and row.mapper is None else row
             for row in look.rows
         )  # fmt: skip
         return replace(look, rows=rows)
+
+    def _trained_for(self, row: Row) -> SavedMapper | None:
+        mapper = self.trained.get((row.target, row.neutral))
+        if mapper is None and row.edit is not None:  # of a recipe, whose texts are both said
+            prompt = row.edit.prompt
+            mapper = next((it for it in self.trained.values() if prompt in it.prompts), None)
+        return mapper
 
     def settle(self) -> None:
         """The control was let go: what comes next is another step."""
@@ -284,6 +312,14 @@ class Session:
             return self.look
 
 
+def _under_another(row: Row) -> Row:
+    """A row when another picture comes under it."""
+    if row.method == "mapper":
+        lost = row.trained and row.mapper is None
+        return replace(row, edit=None, carried=row.carried or lost)
+    return replace(row, carried=row.method == "optimisation" and row.edit is not None)
+
+
 def rows_of(recipe: Recipe) -> tuple[Row, ...]:
     """The edits of a recipe as rows that draw the same. Raises ``ArgumentError`` for too many."""
     if len(recipe.edits) > MOST_ROWS:
@@ -295,8 +331,9 @@ def rows_of(recipe: Recipe) -> tuple[Row, ...]:
 
 
 def kept_by(recipe: Recipe) -> tuple[str, ...]:
-    """The names that its directions leave alone."""
-    lists = [edit.config.get("preserve") for edit, _ in recipe.edits if edit.method == "direction"]
+    """The names that directions leave alone."""
+    lists: list[Any] = [list(recipe.preserve)]
+    lists += [edit.config.get("preserve") for edit, _ in recipe.edits if edit.method == "direction"]
     names = [name for each in lists if isinstance(each, list) for name in each]
     said = [name for name in names if isinstance(name, str) and len(name) <= MOST_LETTERS]
     return tuple(dict.fromkeys(said))[:MOST_KEPT]

@@ -12,8 +12,9 @@ import gradio as gr
 
 from styleclip.apps.web.controls import AUTOMATIC, Controls
 from styleclip.apps.web.links import link_of
-from styleclip.apps.web.session import MOST_ROWS, Look, Session
+from styleclip.apps.web.session import MOST_ROWS, USUAL_THRESHOLD, USUAL_TRUNCATION, Look, Session
 from styleclip.apps.web.show import encode, thumb
+from styleclip.apps.web.telling import brief
 from styleclip.errors import StyleclipError
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Updates:
                 self.stage(session, note, before=True),
                 *self.past(session),
                 self.portraits(look),
-                gr.skip() if source.seed is None else source.seed,
-                gr.skip() if source.seed is None else source.truncation,
+                source.seed,  # None empties its box
+                gr.skip() if source.seed is None else _slider(source.truncation, USUAL_TRUNCATION),
                 list(look.keep),
                 gr.Button(visible=len(look.rows) < MOST_ROWS),
                 *(update for i in range(MOST_ROWS) for update in self._row(look, i)),
@@ -53,7 +54,7 @@ class Updates:
         look, version = session.look, session.version
         value = {
             "n": version, "after": encode(self._picture(session, look)), "title": look.title,
-            "note": note,
+            "note": " ".join([*filter(None, [note]), *_carried(look)]),
         }  # fmt: skip
         if before:
             value["before"] = encode(look.subject.picture)
@@ -129,19 +130,22 @@ class Updates:
         if index >= len(look.rows):
             return [gr.Group(visible=False), *[gr.skip()] * (ROW_CONTROLS - 1)]
         row = look.rows[index]
+        threshold = AUTOMATIC if row.threshold is None else row.threshold
         return [
             gr.Group(visible=True),
             row.target,
             gr.Slider(value=row.strength, minimum=-row.limit, maximum=row.limit),
             row.method,
             gr.Column(visible=row.method == "optimisation"),
-            gr.Slider(
-                value=AUTOMATIC if row.threshold is None else row.threshold,
-                visible=row.method == "direction",
-            ),
+            _slider(threshold, USUAL_THRESHOLD, visible=row.method == "direction"),
             row.neutral,
             gr.Column(visible=len(look.rows) > 1),
         ]
+
+
+def _slider(value: float, most: float, visible: bool = True) -> Any:
+    """A slider to ``most``, or as far as it has to go."""
+    return gr.Slider(value=value, maximum=max(most, value), visible=visible)
 
 
 def _automatic(look: Look, index: int) -> Any:
@@ -150,6 +154,19 @@ def _automatic(look: Look, index: int) -> Any:
         return gr.skip()
     row = look.rows[index]
     return gr.Checkbox(value=row.threshold is None, visible=row.method == "direction")
+
+
+def _carried(look: Look) -> list[str]:
+    """What is to be said of edits that were found for another picture."""
+    said = {
+        "mapper": "The mapper that was trained for {} is not here: the model's own is used.",
+        "optimisation": "What was optimised for {} was found in another picture: press Optimise to "
+        "search in this one.",
+    }
+    return [
+        said[row.method].format(brief(repr(row.target)))
+        for row in look.rows if row.carried and row.mapper is None
+    ]  # fmt: skip
 
 
 def _link(look: Look) -> str:

@@ -27,6 +27,16 @@ listen("focusout", letGo);
 listen("change", (input) => {
   if (input.type === "number" && slider(input)) settle(input, true); // Enter, or the box is left
 });
+// A seed counts when it was typed: whoever only passes through its box chooses nobody.
+let typed = false;
+const choose = (input) => {
+  if (!typed || !input.closest("#seed")) return;
+  typed = false;
+  trigger("seed", { value: Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : null });
+};
+listen("input", (input) => { typed ||= Boolean(input.closest("#seed")); });
+listen("focusout", choose);
+listen("keydown", (input, event) => { if (event.key === "Enter") choose(input); });
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 listen("keydown", (input, event) => {
   const group = input.type === "radio" && input.closest("[id^=method-]");

@@ -30,6 +30,15 @@
     .observe(document.body, { subtree: true, childList: true, attributeFilter: ["class"] });
   tell();
 
+  // At an end of the history Undo is switched off and loses the focus: it goes to Redo, and back.
+  let last = null; // what had the focus
+  document.addEventListener("focusin", (event) => { last = event.target; });
+  new MutationObserver(() => {
+    const other = { undo: "redo", redo: "undo" }[last?.id];
+    const lost = [document.body, last].includes(document.activeElement);
+    if (other && lost && last.disabled) document.getElementById(other).focus();
+  }).observe(document.body, { subtree: true, attributeFilter: ["disabled"] });
+
   // Tab goes as the eye does: where the columns become two or one, the parts change places too.
   const two = matchMedia("(max-width: 1180px)"), one = matchMedia("(max-width: 780px)");
   const arrange = () => {

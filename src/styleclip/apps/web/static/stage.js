@@ -1,4 +1,4 @@
-// The edit behind a line that is drawn across it. value: {n, before, after, title, note, busy}.
+// The edit behind a line that is drawn across it. value: {n, before, after, title, note, busy, sought}.
 const part = (name) => element.querySelector(name);
 const frame = part(".sc-frame");
 const wipe = part(".sc-wipe");
@@ -35,6 +35,7 @@ const show = () => {
     part(".sc-stop").hidden = !busy.steps;
   }
   frame.dataset.n = String(value.n ?? "");
+  if (value.sought) setTimeout(() => element.scrollIntoView({ block: "nearest" }), 100); // what is around it is there
 };
 watch("value", show);
 draw();

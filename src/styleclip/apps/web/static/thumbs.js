@@ -1,4 +1,5 @@
 // Small pictures or words to choose from. value: {items: [{src?, text?, title, now?}], columns?, empty?}.
+// With columns it is a grid: what was chosen last is marked.
 const box = element.querySelector(".sc-thumbs");
 
 const show = () => {
@@ -25,7 +26,12 @@ const show = () => {
       if (!item.src) button.classList.add("sc-chip");
     }
     if (item.now) button.setAttribute("aria-current", "true");
-    button.addEventListener("click", () => trigger("pick", { index }));
+    if (value.columns) button.setAttribute("aria-pressed", "false");
+    button.addEventListener("click", () => {
+      trigger("pick", { index });
+      if (!value.columns) return;
+      for (const each of box.children) each.setAttribute("aria-pressed", String(each === button));
+    });
     box.append(button);
     if (item.now) box.scrollLeft = Math.max(0, button.offsetLeft - box.clientWidth + 80);
   });
