@@ -114,7 +114,9 @@ def test_the_models_own_mapper_by_its_word(tiny_model: Path) -> None:
     )  # fmt: skip
     studio.mapper = SavedMapper(network.eval().requires_grad_(False))
     edit = studio.edit(studio.sample(3), "a face with red hair", method="mapper")
-    assert edit.method == "mapper"
+    assert edit.method == "mapper" and "trained" not in edit.config
+    another = studio.edit(studio.sample(3), "a face with red hair", SavedMapper(network))
+    assert another.config == {**edit.config, "trained": True}
 
 
 def test_a_text_of_names_is_read_by_commas_not_by_letters(studio: Studio, lenient: None) -> None:

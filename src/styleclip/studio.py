@@ -32,7 +32,7 @@ from styleclip.arguments import (
 )
 from styleclip.checkpoints import Bank, SavedMapper, check_bank, check_tuning
 from styleclip.editing.directions import DirectionConfig, find_direction, prompt_direction
-from styleclip.editing.edit import Edit, apply_edits
+from styleclip.editing.edit import TRAINED, Edit, apply_edits
 from styleclip.editing.optimization import OptimizationConfig, optimize
 from styleclip.editing.relevance import Relevance, prompt_relevance
 from styleclip.editing.strength import StrengthConfig, fit_strength, fits_by_itself
@@ -257,6 +257,8 @@ class Studio(Networks):
         if isinstance(config, SavedMapper):
             self.check_mapper_weights(config)
             edit = config.edit(self.generator, self.embedder, w_plus, pair)
+            if config is not self.__dict__.get("mapper"):  # not the model's own
+                edit = replace(edit, config={**edit.config, TRAINED: True})
         elif isinstance(config, DirectionConfig):
             edit = self._direction(pair, config, relevance, preserve)
         else:

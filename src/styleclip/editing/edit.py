@@ -19,6 +19,8 @@ from styleclip.errors import ArgumentError
 from styleclip.generators import Generator
 from styleclip.prompts import PromptPair
 
+TRAINED = "trained"  # in ``config``: by a mapper that is not the model's own
+
 
 @dataclass(frozen=True, eq=False)
 class Edit:

@@ -24,6 +24,7 @@ from styleclip.apps.web.session import (
     kept_by,
     rows_of,
 )
+from styleclip.checkpoints import SavedMapper
 from styleclip.editing.edit import Edit
 from styleclip.errors import ArgumentError
 from styleclip.prompts import PromptPair
@@ -79,8 +80,22 @@ def test_another_picture_keeps_directions_and_asks_mappers_again() -> None:
     assert [row.carried for row in carried.rows] == [False, True, True, False, True, False]
     assert carried.with_row(4, strength=2.0).with_subject(subject(5)).rows[4].carried
     assert not carried.with_row(4, method="direction").rows[4].carried
+    back = carried.with_row(2, strength=2.0).with_subject(subject())  # where it was found
+    assert not back.rows[2].carried and back.rows[4].carried
+    assert back.with_subject(subject(truncation=0.8)).rows[2].carried
     kept = [row.edit is not None for row in Look(subject(), rows).with_keep(["hat"]).rows]
     assert kept == [False, True, True]
+
+
+def test_a_mapper_that_was_trained_here_is_recalled_for_edits_of_such_mappers() -> None:
+    """Not for one that the model's own mapper found: nothing of it is to change."""
+    session, mapper = Session(), SavedMapper(None, (PromptPair(RED, "a face"),))  # type: ignore[arg-type]
+    session.remember(Row(RED), mapper)
+    found = Row(RED, "a face", method="mapper", edit=edit("mapper", width=5))
+    trained = replace(found, edit=edit("mapper", width=5, trained=True))
+    asked, direction = Row(RED, method="mapper"), Row(RED, edit=edit())
+    look = session.recalled(Look(subject(), (found, trained, asked, direction)))
+    assert [row.mapper is mapper for row in look.rows] == [False, True, True, False]
 
 
 def test_the_stack_has_a_first_and_a_last_row() -> None:

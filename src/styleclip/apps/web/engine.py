@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from styleclip.apps.web.faces import square_of
 from styleclip.apps.web.jobs import Job, News, PoliteEmbedder, Turns
-from styleclip.apps.web.session import TRAINED, Look, Row, Subject, deviations, kept_by, rows_of
+from styleclip.apps.web.session import Look, Row, Subject, deviations, kept_by, rows_of
 from styleclip.apps.web.show import encode
 from styleclip.apps.web.telling import brief, capital
 from styleclip.errors import ArgumentError, ImageError
@@ -150,8 +150,7 @@ class Engine:
             return self.direction(row, look.keep)
         mapper = row.mapper or self._own_mapper()
         with self.turns:
-            edit = _quietly(lambda: self.studio.edit(look.subject.w_plus, self.pair(row), mapper))
-        return replace(edit, config={**edit.config, TRAINED: True}) if row.mapper else edit
+            return _quietly(lambda: self.studio.edit(look.subject.w_plus, self.pair(row), mapper))
 
     def _own_mapper(self) -> SavedMapper:
         if not self.has_mapper:

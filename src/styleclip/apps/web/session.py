@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from styleclip.editing.edit import TRAINED, Edit
 from styleclip.errors import ArgumentError, StyleclipError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from styleclip.apps.web.uploads import Upload
     from styleclip.checkpoints import SavedMapper
-    from styleclip.editing.edit import Edit
     from styleclip.recipe import Recipe, Source
 
 Method = Literal["direction", "mapper", "optimisation"]
@@ -43,7 +43,6 @@ ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
 MOST_TRAINED = 3  # mappers that are remembered for sentences that went; one has some MB
 MOST_KEPT = 30  # names, of a recipe that a stranger wrote
-TRAINED = "trained"  # in the config of an edit that a mapper of one sentence found
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +64,8 @@ class Row:
 
     ``threshold`` None is the automatic one; ``mapper`` one that was trained here. ``fits``: the
     strength is still to be found, the one that shows the sentence in this picture. ``carried``:
-    another picture came under it, for which an optimisation did not search, or to which a mapper
-    that was trained elsewhere did not come along.
+    another picture came under it, for which an optimisation did not search (``home`` is the one
+    that it searched in), or to which a mapper that was trained elsewhere did not come along.
     """
 
     target: str = ""
@@ -78,6 +77,7 @@ class Row:
     mapper: SavedMapper | None = None
     fits: bool = False
     carried: bool = False
+    home: Source | None = None
 
     @property
     def trained(self) -> bool:
@@ -128,7 +128,7 @@ class Look:
         if not 0 <= index < len(rows):
             raise ArgumentError(f"there is no sentence {index + 1}: the stack has {len(rows)}")
         if not changes.keys() <= {"strength", "fits"}:
-            changes = {"edit": None, "carried": False, **changes}
+            changes = {"edit": None, "carried": False, "home": None, **changes}
         if "strength" in changes:
             changes = {"fits": False, **changes}
         if changes.keys() & {"target", "neutral"}:
@@ -156,7 +156,9 @@ class Look:
 
     def with_subject(self, subject: Subject) -> Look:
         """Another picture under the same sentences: what a mapper said of the last one goes."""
-        return replace(self, subject=subject, rows=tuple(map(_under_another, self.rows)))
+        was, now = self.subject.source, subject.source
+        rows = tuple(_under_another(row, was, now) for row in self.rows)
+        return replace(self, subject=subject, rows=rows)
 
     def place_of(self, row: Row) -> int | None:
         """Where a row of the same sentence is, of the same method if one is; None if nowhere."""
@@ -278,12 +280,14 @@ class Session:
         """With the mappers that were trained for its sentences, where it asks for mappers."""
         rows = tuple(
             replace(row, mapper=self._trained_for(row))
-            if row.method == "mapper" and row.mapper is None else row
+            if row.mapper is None and (row.edit is None or row.trained) else row
             for row in look.rows
         )  # fmt: skip
         return replace(look, rows=rows)
 
     def _trained_for(self, row: Row) -> SavedMapper | None:
+        if row.method != "mapper":
+            return None
         mapper = self.trained.get((row.target, row.neutral))
         if mapper is None and row.edit is not None:  # of a recipe, whose texts are both said
             prompt = row.edit.prompt
@@ -312,12 +316,20 @@ class Session:
             return self.look
 
 
-def _under_another(row: Row) -> Row:
-    """A row when another picture comes under it."""
+def _under_another(row: Row, was: Source, now: Source) -> Row:
+    """A row when the picture ``now`` comes under it in the place of ``was``."""
     if row.method == "mapper":
         lost = row.trained and row.mapper is None
         return replace(row, edit=None, carried=row.carried or lost)
-    return replace(row, carried=row.method == "optimisation" and row.edit is not None)
+    if row.method != "optimisation" or row.edit is None:
+        return row
+    home = row.home or was
+    return replace(row, carried=not _same(home, now), home=home)
+
+
+def _same(a: Source, b: Source) -> bool:
+    """Whether both are one picture."""
+    return a is b or (a.seed is not None and (a.seed, a.truncation) == (b.seed, b.truncation))
 
 
 def rows_of(recipe: Recipe) -> tuple[Row, ...]:
