@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.apps.web.visiting import Visitor, shown
+from tests.apps.web.visiting import shown, steps
 
 pytestmark = pytest.mark.slow
 
@@ -167,14 +167,6 @@ def test_the_focus_goes_from_undo_to_redo_at_the_end(visit: Any) -> None:
         visitor.page.keyboard.press("Enter")
         visitor.page.wait_for_selector(f"#{here}[disabled]")
         visitor.page.wait_for_function(f"document.activeElement.id === '{there}'")
-
-
-def steps(visitor: Visitor, count: int) -> None:
-    """Wait until the history has so many."""
-    visitor.page.wait_for_function(
-        "count => document.querySelectorAll('#history .sc-thumbs button').length == count",
-        arg=count,
-    )
 
 
 def test_arrows_go_from_method_to_method(visit: Any) -> None:

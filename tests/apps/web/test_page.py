@@ -20,7 +20,7 @@ from styleclip import images
 from styleclip.apps.cli import main
 from styleclip.recipe import Recipe
 from styleclip.studio import Studio
-from tests.apps.web.visiting import Visitor, profile, shown
+from tests.apps.web.visiting import Visitor, profile, shown, steps
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
@@ -267,8 +267,7 @@ def test_a_file_is_inverted_and_left_nowhere(visit: Any, temporary: Path) -> Non
     assert "as the model sees it" in visitor.text("#person")
     assert visitor.value("#seed") == ""
     visitor.page.locator("#seed input").focus()
-    visitor.page.keyboard.press("Tab")  # chooses nobody
-    visitor.page.wait_for_timeout(500)
+    visitor.page.keyboard.press("Tab")  # chooses nobody: the history shows it at the end
     assert "as the model sees it" in visitor.text("#person")
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
     visitor.page.click("#copy-link")
@@ -278,6 +277,7 @@ def test_a_file_is_inverted_and_left_nowhere(visit: Any, temporary: Path) -> Non
         visitor.page.fill("#seed input", seed)
         visitor.after(lambda key=key: visitor.page.keyboard.press(key))
         visitor.page.wait_for_function(f"location.search.includes('seed={seed}&')")
+    steps(visitor, 4)  # the first person, the file, and two seeds
 
 
 def test_the_next_file_takes_the_place_of_one_that_is_inverted(visit: Any, tmp_path: Path) -> None:

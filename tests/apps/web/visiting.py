@@ -72,3 +72,11 @@ def shown(visitor: Any, which: str = "after") -> np.ndarray[Any, Any]:
     source = visitor.page.get_attribute(f".sc-{which}", "src")
     content = base64.b64decode(source.partition(",")[2])
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=np.float32)
+
+
+def steps(visitor: Visitor, count: int) -> None:
+    """Wait until the history has so many."""
+    visitor.page.wait_for_function(
+        "count => document.querySelectorAll('#history .sc-thumbs button').length == count",
+        arg=count,
+    )
