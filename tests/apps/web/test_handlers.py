@@ -17,7 +17,7 @@ from PIL import Image
 from styleclip.apps.web import engine as engines
 from styleclip.apps.web.controls import Controls
 from styleclip.apps.web.engine import Engine
-from styleclip.apps.web.links import link_of
+from styleclip.apps.web.links import link_of, wanted_by
 from styleclip.apps.web.longwork import LongWork
 from styleclip.apps.web.looking import NOTHING, Looking
 from styleclip.apps.web.people import EXAMPLES, People
@@ -369,6 +369,17 @@ def test_a_recipe_without_edits_is_a_recipe(page: Handlers) -> None:
     assert session.look.subject.source.seed == 5 and session.look.keep == ("hat",)
     (row,) = session.look.rows
     assert not row.asks
+
+
+def test_the_names_that_stay_are_not_without_end(page: Handlers) -> None:
+    session = page.visit("?seed=3")
+    page.sentences.preserve(session, ["glasses"] * 1000)
+    assert session.look.keep == ("glasses",)
+    with pytest.warns(UserWarning, match="At most 30 names can stay, got 1000"):
+        page.sentences.preserve(session, [f"glasses {i}" for i in range(1000)])
+    assert session.look.keep == ("glasses",)
+    with pytest.raises(ArgumentError, match="at most 30 names can stay, got 40"):
+        wanted_by("?" + "&".join(f"keep={i}" for i in range(40)))
 
 
 def test_a_picture_without_a_recipe_keeps_what_was_asked(page: Handlers) -> None:

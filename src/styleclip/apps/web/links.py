@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from styleclip.apps.web.session import MOST_LETTERS, MOST_ROWS, Look, Method, Row
+from styleclip.apps.web.session import MOST_LETTERS, MOST_ROWS, Look, Method, Row, kept
 from styleclip.errors import ArgumentError
 
 Number = TypeVar("Number", int, float)
@@ -91,6 +91,7 @@ def wanted_by(query: str) -> Wanted | None:
         raise ArgumentError(
             f"this link has {len(rows)} sentences, the page holds {MOST_ROWS}: it is not used"
         )
+    kept(wanted.keep)
     return replace(wanted, rows=tuple(rows)) if found else None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from styleclip.apps.web.controls import AUTOMATIC
-from styleclip.apps.web.session import MOST_THRESHOLD, MOST_TRUNCATION, Look, Session, within
+from styleclip.apps.web.session import MOST_THRESHOLD, MOST_TRUNCATION, Look, Session, kept, within
 from styleclip.apps.web.telling import plain, sentence, told
 from styleclip.errors import StyleclipError
 
@@ -104,7 +104,7 @@ class Sentences:
             if tuple(names or ()) == tuple(session.look.keep):
                 return gr.skip()  # the page set it itself
             try:
-                look = self.engine.found(session.look.with_keep(names or ()))
+                look = self.engine.found(session.look.with_keep(kept(names or ())))
                 notes = self.engine.notes(look)
             except StyleclipError as error:  # the controls show what is true still
                 gr.Warning(sentence(error), title="")

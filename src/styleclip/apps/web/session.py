@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -42,7 +42,7 @@ MOST_STRENGTH = {"direction": 12.0, "mapper": 3.0, "optimisation": 3.0}  # eithe
 ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
 MOST_TRAINED = 3  # mappers that are remembered for sentences that went; one has some MB
-MOST_KEPT = 30  # names, of a recipe that a stranger wrote
+MOST_KEPT = 30  # names, whoever gives them
 TRAINED = "trained"  # in the config of an edit that a mapper of one sentence found
 
 
@@ -328,6 +328,14 @@ def rows_of(recipe: Recipe) -> tuple[Row, ...]:
             "use the command line (styleclip show, styleclip apply)"
         )
     return tuple(_row_of(*each) for each in recipe.edits) or (Row(),)
+
+
+def kept(names: Iterable[str]) -> tuple[str, ...]:
+    """Names to preserve, each once. Raises ``ArgumentError`` for more than MOST_KEPT."""
+    found = tuple(dict.fromkeys(names))
+    if len(found) > MOST_KEPT:
+        raise ArgumentError(f"at most {MOST_KEPT} names can stay, got {len(found)}")
+    return found
 
 
 def kept_by(recipe: Recipe) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from styleclip.apps.web.links import LARGEST_SEED, METHOD_OF_WORD
-from styleclip.apps.web.session import MOST_LETTERS, MOST_ROWS, MOST_TRUNCATION, Method, Row
+from styleclip.apps.web.session import MOST_LETTERS, MOST_ROWS, MOST_TRUNCATION, Method, Row, kept
 from styleclip.errors import ArgumentError
 
 Choice = TypeVar("Choice")
@@ -119,7 +119,7 @@ def names(value: Any) -> tuple[str, ...]:
     """What must stay: names with commas between, or a list of names. Raises ``ArgumentError``."""
     listed = value if isinstance(value, list | tuple) else [value]
     several = [name for each in listed for name in text("preserve", each).split(",")]
-    return tuple(name.strip() for name in several if name.strip())
+    return kept(name.strip() for name in several if name.strip())
 
 
 def _strengths(value: Any, count: int) -> list[float | None]:
