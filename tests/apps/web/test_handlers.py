@@ -382,6 +382,19 @@ def test_the_names_that_stay_are_not_without_end(page: Handlers) -> None:
         wanted_by("?" + "&".join(f"keep={i}" for i in range(40)))
 
 
+def test_a_picture_that_cannot_be_shown_is_not_kept(
+    page: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every control failed from then on."""
+    session, content = page.visit(), png(page.engine, Look(page.engine.person(5, 0.7)))
+    before = list(session.moments)
+    with monkeypatch.context() as patch, pytest.raises(TypeError):
+        patch.setattr(page.updates, "portraits", None)
+        drop(page, session, content)
+    assert session.moments == before and session.look.subject.source.seed == 3
+    page.sentences.slide(session, "strength-1", 1.0)
+
+
 def test_a_picture_without_a_recipe_keeps_what_was_asked(page: Handlers) -> None:
     session, content = page.visit(), io.BytesIO()
     Image.new("RGB", (32, 32)).save(content, format="PNG")

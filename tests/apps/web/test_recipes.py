@@ -60,8 +60,17 @@ def test_a_recipe_of_these_weights_is_used(engine: Engine, tmp_path: Path) -> No
                        "strength": 1e308, "config": {"strength": 1e-300}}] * 5000),
         source(version=EVIL),
         source(hashes={"generator": EVIL}, model=EVIL),
+        edits(threshold="x"),
+        edits(threshold=float("nan")),
+        edits(threshold=7),
+        edits(strength="x"),
+        edits(strength=[1]),
+        edits(strength=1e300),
+        edits(strengths={"a": 1}),
+        edits(strengths=[None]),
+        edits(strength=10**400),
     ],
-    ids=map(str, range(8)),
+    ids=map(str, range(17)),
 )  # fmt: skip
 def test_a_hostile_recipe_is_not_used(engine: Engine, tmp_path: Path, recipe: Any) -> None:
     path = tmp_path / "me.png"

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -43,6 +44,8 @@ ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
 MOST_TRAINED = 3  # mappers that are remembered for sentences that went; one has some MB
 MOST_KEPT = 30  # names, whoever gives them
+FURTHEST = 1e6  # deviations of a direction, or that part of one: beyond it float32 knows no picture
+UNREADABLE = "its settings cannot be read"
 TRAINED = "trained"  # in the config of an edit that a mapper of one sentence found
 
 
@@ -290,6 +293,17 @@ class Session:
             mapper = next((it for it in self.trained.values() if prompt in it.prompts), None)
         return mapper
 
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """With the lock; if anything inside fails, the history is as it was."""
+        with self.lock:
+            moments, at = list(self.moments), self.at
+            try:
+                yield
+            except BaseException:
+                self.moments, self.at = moments, at
+                raise
+
     def settle(self) -> None:
         """The control was let go: what comes next is another step."""
         with self.lock:
@@ -355,11 +369,28 @@ def _row_of(edit: Edit, strength: float) -> Row:
         raise ArgumentError(f"the page knows no method {edit.method!r}: use styleclip apply")
     threshold = None
     if method == "direction":  # as long as one deviation, which the slider counts in
-        alpha = deviations(edit)
+        alpha, threshold = _settings(edit)
         edit = scaled(edit, edit_tensor(1 / alpha))
         edit = replace(edit, config={**edit.config, "strength": 1.0, "strengths": None})
-        strength, threshold = strength * alpha, edit.config.get("threshold")
+        strength *= alpha
+    if not math.isfinite(strength):
+        raise ArgumentError(UNREADABLE)
     return Row(edit.prompt.target, edit.prompt.neutral, method, strength, threshold, edit)
+
+
+def _settings(edit: Edit) -> tuple[float, float | None]:
+    """The deviations and the threshold of a direction that a stranger describes.
+
+    Raises ``ArgumentError`` for what no direction has.
+    """
+    try:
+        alpha, threshold = deviations(edit), edit.config.get("threshold")
+        beta = None if threshold is None else float(threshold)
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        raise ArgumentError(UNREADABLE) from error
+    if not 1 / FURTHEST <= abs(alpha) <= FURTHEST or not 0 <= (beta or 0.0) < 1:  # NaN too
+        raise ArgumentError(UNREADABLE)
+    return alpha, beta
 
 
 def deviations(edit: Edit) -> float:
