@@ -1,11 +1,29 @@
-"""What a call over HTTP asks for, read without a server."""
+"""What a call over HTTP asks for, and what it answers, without a server."""
 
 from __future__ import annotations
 
-import pytest
+import base64
+import io
+import json
+from typing import Any
 
+import pytest
+from PIL import Image
+
+from styleclip.apps.web.api import Api
+from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.wishes import names
 from styleclip.errors import ArgumentError
+from styleclip.images import RECIPE_KEY
+
+
+def recipe_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """What the picture of an answer carries."""
+    content = base64.b64decode(answer["image"].partition(",")[2])
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.load()
+        recipe: dict[str, Any] = json.loads(picture.text[RECIPE_KEY])  # type: ignore[attr-defined]
+    return recipe
 
 
 def test_the_names_that_stay_are_not_without_end() -> None:
@@ -13,3 +31,13 @@ def test_the_names_that_stay_are_not_without_end() -> None:
     assert names("glasses, age,glasses,") == ("glasses", "age")
     with pytest.raises(ArgumentError, match="at most 30 names can stay, got 1000"):
         names([f"glasses {i}" for i in range(1000)])
+
+
+def test_what_a_picture_says_must_stay_stays(engine: Engine) -> None:
+    calls = Api(engine)
+    first = calls.edit("a face with a beard", seed=3, strength=2, preserve="hat")
+    assert recipe_of(first)["preserve"] == ["hat"]
+    again = calls.edit("a smiling face", image=first["image"], strength=1, preserve="age, hat")
+    assert recipe_of(again)["preserve"] == ["hat", "age"]
+    last = calls.edit("a smiling face", image=first["image"], strength=1)
+    assert recipe_of(last)["preserve"] == ["hat"]
