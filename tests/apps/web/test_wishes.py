@@ -12,7 +12,7 @@ from PIL import Image
 
 from styleclip.apps.web.api import Api
 from styleclip.apps.web.engine import Engine
-from styleclip.apps.web.wishes import names
+from styleclip.apps.web.wishes import names, wishes
 from styleclip.errors import ArgumentError
 from styleclip.images import RECIPE_KEY
 
@@ -41,3 +41,12 @@ def test_what_a_picture_says_must_stay_stays(engine: Engine) -> None:
     assert recipe_of(again)["preserve"] == ["hat", "age"]
     last = calls.edit("a smiling face", image=first["image"], strength=1)
     assert recipe_of(last)["preserve"] == ["hat"]
+
+
+@pytest.mark.parametrize(
+    "given", [{"strength": 8}, {"threshold": 0.0}, {"preserve": "age"}, {"method": "mapper"}], ids=str
+)
+def test_what_belongs_to_a_prompt_is_not_ignored_without_one(given: dict[str, Any]) -> None:
+    assert wishes("", None, "direction", None, " ,").rows == ()
+    with pytest.raises(ArgumentError, match=f"{next(iter(given))} belongs to a prompt: give one"):
+        wishes("", **given)

@@ -40,10 +40,14 @@ def wishes(
     """
     targets, keep = texts("prompt", prompt), names(preserve)
     by = method_of(method)
+    given = {"strength": strength, "threshold": threshold, "preserve": keep or None,
+             "method": None if by == "direction" else by}  # fmt: skip
+    if not targets and (idle := [name for name, value in given.items() if value is not None]):
+        raise ArgumentError(f"{idle[0]} belongs to a prompt: give one, or leave it out")
     if by == "optimisation":
         raise ArgumentError("optimising takes its time: call /optimise, which streams")
-    for name, given in (("threshold", threshold), ("preserve", keep or None)):
-        if given is not None and by != "direction":
+    for name in ("threshold", "preserve"):
+        if given[name] is not None and by != "direction":
             raise ArgumentError(
                 f"{name} belongs to the method direction: leave it out or take that"
             )
