@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import torch
 
 from styleclip.apps.web.engine import Engine
@@ -22,7 +21,8 @@ OURS = "0" * 64  # stands for the weights that are here
 
 def source(**more: Any) -> dict[str, Any]:
     return {"version": 1, "model": "portraits", "hashes": {"generator": OURS}, "made_with": "x",
-            "edits": [], "source": {"noise": "const", "seed": 1, "truncation": 0.7}, **more}  # fmt: skip
+            "source": {"noise": "const", "seed": 1, "truncation": 0.7}, "edits": [],
+            **more}  # fmt: skip
 
 
 def edits(**config: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def recipe_of(answer: dict[str, Any]) -> dict[str, Any]:
 def test_the_names_that_stay_are_not_without_end() -> None:
     assert names(["glasses"] * 1000) == ("glasses",)
     assert names("glasses, age,glasses,") == ("glasses", "age")
+    assert names(["glasses, round", " age "]) == ("glasses, round", "age")  # as Studio.edit has it
     with pytest.raises(ArgumentError, match="at most 30 names can stay, got 1000"):
         names([f"glasses {i}" for i in range(1000)])
 
@@ -44,9 +45,25 @@ def test_what_a_picture_says_must_stay_stays(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"strength": 8}, {"threshold": 0.0}, {"preserve": "age"}, {"method": "mapper"}], ids=str
+    "given",
+    [{"strength": 8}, {"threshold": 0.0}, {"preserve": "age"}, {"method": "mapper"}],
+    ids=str,
 )
 def test_what_belongs_to_a_prompt_is_not_ignored_without_one(given: dict[str, Any]) -> None:
     assert wishes("", None, "direction", None, " ,").rows == ()
     with pytest.raises(ArgumentError, match=f"{next(iter(given))} belongs to a prompt: give one"):
         wishes("", **given)
+
+
+def test_no_call_takes_a_threshold_that_a_link_may_not_have() -> None:
+    assert wishes("red hair", threshold=0.99).rows[0].threshold == 0.99
+    for threshold in (0.995, 1):
+        with pytest.raises(ArgumentError, match=r"threshold must be .* between 0 and 0\.99"):
+            wishes("red hair", threshold=threshold)
+
+
+def test_every_answer_has_notes(engine: Engine) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (40, 32)).save(content, "PNG")
+    answer = Api(engine).latent(image=base64.b64encode(content.getvalue()).decode())
+    assert answer["notes"] and Api(engine).latent(3)["notes"] == []

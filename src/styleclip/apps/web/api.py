@@ -77,9 +77,10 @@ class Api:
     def latent(self, seed: int = 0, image: str = "", truncation: float = 0.7) -> dict[str, Any]:
         """The unedited w_plus: {"latent": data URI of a NumPy file, "shape": [1, L, D]}."""
         with told():
-            look, _ = self._begun(seed, image, truncation)
+            look, note = self._begun(seed, image, truncation)
             shape = list(look.subject.w_plus.shape)
-            return {"latent": data_uri(saving.latent(look), BINARY), "shape": shape}
+            uri = data_uri(saving.latent(look), BINARY)
+            return {"latent": uri, "shape": shape, "notes": self._notes(look, note)}
 
     # its edits
 
