@@ -16,7 +16,7 @@ from styleclip.images import png_bytes
 from styleclip.recipe import _pack
 from tests.apps.web.test_safety import EVIL, with_recipe
 
-OURS = "0" * 64  # stands for the weights that are here
+OURS = "the weights"  # stands for the weights that are here
 
 
 def source(**more: Any) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_a_recipe_of_these_weights_is_used(engine: Engine, tmp_path: Path) -> No
         source(source={"noise": "const", "w_plus": "A" * 10**6}),
         source(source={"noise": "const", "seed": 10**30, "truncation": 1}),
         source(edits=[{"method": "direction", "target": EVIL, "neutral": EVIL,
-                       "strength": 1e308, "config": {"strength": 1e-300}}] * 5000),
+                       "strength": 1e308, "config": {"strength": 1e-300}}] * 500),
         source(version=EVIL),
         source(hashes={"generator": EVIL}, model=EVIL),
         edits(threshold="x"),
