@@ -27,7 +27,7 @@ SPELLINGS = {"optimise": "optimize", "optimisation": "optimize", "optimization":
 class How:
     """A method and what it uses: the arguments of ``Studio.edit`` that are not the picture's."""
 
-    config: OptimizationConfig | DirectionConfig | SavedMapper | None = None
+    config: Settings | None = None
     relevance: Ways | None = None
     preserve: Sequence[str] = ()
     fit: StrengthConfig | None = None

@@ -106,7 +106,10 @@ def _source_from_json(values: Mapping[str, Any]) -> Source:
     if values["noise"] != "const":
         raise ValueError(f"noise {values['noise']!r}")
     if "w_plus" in values:
-        return Source(w_plus=_unpack(values["w_plus"]))
+        w_plus = _unpack(values["w_plus"])
+        if w_plus.ndim != 3 or len(w_plus) != 1:  # two kilobytes could ask for a thousand pictures
+            raise ValueError(f"a w_plus of shape {list(w_plus.shape)}")
+        return Source(w_plus=w_plus)
     if not 0 <= (seed := int(values["seed"])) < 1 << 63:
         raise ValueError(f"seed {seed}")
     return Source(seed=seed, truncation=_finite(values["truncation"]))

@@ -261,6 +261,13 @@ def test_repeated_texts_are_embedded_once(text_calls: list[int]) -> None:
     assert torch.equal(again[0], first[1]) and torch.equal(again[1], first[0])
 
 
+def test_texts_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("styleclip.clip.embedder.MOST_TEXTS", 2)
+    embedder = new_embedder()
+    assert len(embedder.embed_texts(["a face", "a hat", "glasses"])) == 3
+    assert list(embedder._known_texts) == ["a hat", "glasses"]
+
+
 def test_what_is_returned_is_not_what_is_kept(embedder: ClipEmbedder) -> None:
     embedder.embed_texts(["a beard"]).zero_()
     assert float(embedder.embed_texts(["a beard"]).norm()) == pytest.approx(1)

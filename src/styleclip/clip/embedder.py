@@ -33,6 +33,7 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 Interpolation = Literal["bicubic", "bilinear"]
 BILINEAR, BICUBIC = 2, 3  # as PIL and the files of transformers count them
 RESAMPLING: dict[int, Interpolation] = {BILINEAR: "bilinear", BICUBIC: "bicubic"}
+MOST_TEXTS = 1 << 14  # that are remembered; of the large CLIPs 4 kB each
 PLAIN = ("{}",)  # the template that leaves a text as it is
 
 
@@ -52,7 +53,7 @@ class ClipEmbedder:
     ``tokenizer`` is any callable of `transformers`' tokenizers; without one only
     ``embed_token_ids`` works. ``templates`` are sentences with one ``{}``, or "imagenet"; a text is
     embedded in each of them, and the normalised mean is its vector (section 3.1.4 of the paper).
-    Every text is embedded once and kept.
+    Every text is embedded once and kept, the newest MOST_TEXTS of them.
     """
 
     def __init__(
@@ -144,7 +145,10 @@ class ClipEmbedder:
                 sentences = [template.replace("{}", text) for template in self.templates]
                 vectors = self.embed_token_ids(self._tokenize(text, sentences).to(device))
                 self._known_texts[text] = F.normalize(vectors.mean(dim=0), dim=-1)
-        return torch.stack([self._known_texts[text].to(device) for text in texts])
+        found = torch.stack([self._known_texts[text].to(device) for text in texts])
+        while len(self._known_texts) > MOST_TEXTS:  # the oldest go first
+            del self._known_texts[next(iter(self._known_texts))]
+        return found
 
     @torch.no_grad()
     def embed_token_ids(self, token_ids: Tensor) -> Tensor:

@@ -7,11 +7,9 @@ import io
 import json
 import os
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from gradio_client import Client
@@ -22,6 +20,7 @@ from styleclip.apps.web import engine as engines
 from styleclip.apps.web.api import Api, _bytes
 from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.guard import completed
+from styleclip.apps.web.jobs import Job, StoppedError
 from styleclip.apps.web.session import MOST_ROWS
 from styleclip.editing.mapper_training import TrainingConfig
 from styleclip.errors import ImageError
@@ -148,12 +147,20 @@ def test_the_latent_is_the_seeds_own(client: Any) -> None:
     assert np.allclose(w_plus, Studio.load("portraits").sample(3).numpy(), atol=1e-5)
 
 
-def test_who_cancels_a_training_ends_it(client: Any) -> None:
-    for _ in range(2):  # the second has its turn when the first is over
-        training = client.submit("a face with red hair", seed=3, api_name="/train")
-        assert next(iter(training))["steps"] > 1
-        with suppress(httpx.ReadTimeout):  # the client waits for five seconds, a step may be longer
-            training.cancel()
+def test_who_cancels_a_training_ends_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gradio closes the call of who goes away."""
+    monkeypatch.setattr(engines, "TRAINING_LATENTS", 8)
+    jobs: list[Job[Any]] = []
+    start = engine.train
+    monkeypatch.setattr(engine, "train", lambda *asked: jobs.append(start(*asked)) or jobs[-1])
+    training = Api(engine).train("a face with red hair", seed=3)
+    assert next(training)["steps"] > 1
+    (job,) = jobs
+    assert job._thread.is_alive() and not job.stop.is_set()
+    training.close()  # type: ignore[attr-defined]
+    assert job.stop.is_set()
+    job._thread.join(60)
+    assert not job._thread.is_alive() and isinstance(job._failure, StoppedError)
 
 
 def test_training_ends_with_its_picture_and_a_file(

@@ -17,7 +17,7 @@ from PIL import Image
 from styleclip.apps.web import engine as engines
 from styleclip.apps.web.controls import Controls
 from styleclip.apps.web.engine import Engine
-from styleclip.apps.web.links import link_of
+from styleclip.apps.web.links import link_of, wanted_by
 from styleclip.apps.web.longwork import LongWork
 from styleclip.apps.web.looking import NOTHING, Looking
 from styleclip.apps.web.people import EXAMPLES, People
@@ -369,6 +369,31 @@ def test_a_recipe_without_edits_is_a_recipe(page: Handlers) -> None:
     assert session.look.subject.source.seed == 5 and session.look.keep == ("hat",)
     (row,) = session.look.rows
     assert not row.asks
+
+
+def test_the_names_that_stay_are_not_without_end(page: Handlers) -> None:
+    session = page.visit("?seed=3")
+    page.sentences.preserve(session, ["glasses"] * 1000)
+    assert session.look.keep == ("glasses",)
+    with pytest.warns(UserWarning, match="At most 30 names can stay, got 1000"):
+        page.sentences.preserve(session, [f"glasses {i}" for i in range(1000)])
+    assert session.look.keep == ("glasses",)
+    with pytest.raises(ArgumentError, match="at most 30 names can stay, got 40"):
+        wanted_by("?" + "&".join(f"keep={i}" for i in range(40)))
+
+
+def test_a_picture_that_cannot_be_shown_is_not_kept(
+    page: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every control failed from then on."""
+    session, content = page.visit(), png(page.engine, Look(page.engine.person(5, 0.7)))
+    before = list(session.moments)
+    with monkeypatch.context() as patch:
+        patch.setattr(page.updates, "portraits", None)
+        with pytest.raises(TypeError):
+            drop(page, session, content)
+    assert session.moments == before and session.look.subject.source.seed == 3
+    page.sentences.slide(session, "strength-1", 1.0)
 
 
 def test_a_picture_without_a_recipe_keeps_what_was_asked(page: Handlers) -> None:

@@ -323,6 +323,21 @@ def test_what_does_not_fit_into_a_link_is_refused_with_the_reason() -> None:
         link_of(Look(subject(), (Row(RED, method="optimisation"),)))
 
 
+@pytest.mark.parametrize(
+    ("numbers", "truncation", "words"),
+    [({"threshold": 0.995}, 0.7, "threshold of 0.995"), ({"strength": 50.0}, 0.7, "strength of 50"),
+     ({}, 3.0, "truncation of 3")],
+)  # fmt: skip
+def test_no_link_is_written_that_would_be_refused(
+    numbers: dict[str, Any], truncation: float, words: str
+) -> None:
+    """What a PNG of the command line brings may be more."""
+    person = replace(subject(), source=Source(seed=3, truncation=truncation))
+    look = Look(person, (Row(RED, edit=edit(), **numbers),))
+    with pytest.raises(ArgumentError, match=f"{words} is too much for a link"):
+        link_of(look)
+
+
 @pytest.mark.parametrize("query", ["", "?", "?utm_source=x", "?by=mapper", "?__theme=dark"])
 def test_an_address_without_a_recipe_asks_for_nothing(query: str) -> None:
     assert wanted_by(query) is None
@@ -333,6 +348,7 @@ def test_an_address_without_a_recipe_asks_for_nothing(query: str) -> None:
     [
         "?seed=x", "?seed=-1", "?seed=1e3", "?truncation=nan", "?to=a&strength=inf", "?to=a&by=rm",
         "?to=a&threshold=1", "?" + "&".join(["to=a"] * 6), "?seed=99999999999999999999",
+        "?" + "&".join(["x=1"] * 200),
     ],
 )  # fmt: skip
 def test_a_broken_link_gets_one_sentence(query: str) -> None:

@@ -25,7 +25,7 @@ from styleclip.apps.web.engine import Engine
 from styleclip.apps.web.grid import cells
 from styleclip.apps.web.jobs import Job
 from styleclip.apps.web.limits import LARGEST_FILE
-from styleclip.apps.web.session import Look, Method, Row
+from styleclip.apps.web.session import Look, Method, Row, kept
 from styleclip.apps.web.show import data_uri, encode
 from styleclip.apps.web.telling import told
 from styleclip.apps.web.wishes import Wishes, one_of, seed_of, text, truncation_of, wishes
@@ -77,9 +77,10 @@ class Api:
     def latent(self, seed: int = 0, image: str = "", truncation: float = 0.7) -> dict[str, Any]:
         """The unedited w_plus: {"latent": data URI of a NumPy file, "shape": [1, L, D]}."""
         with told():
-            look, _ = self._begun(seed, image, truncation)
+            look, note = self._begun(seed, image, truncation)
             shape = list(look.subject.w_plus.shape)
-            return {"latent": data_uri(saving.latent(look), BINARY), "shape": shape}
+            uri = data_uri(saving.latent(look), BINARY)
+            return {"latent": uri, "shape": shape, "notes": self._notes(look, note)}
 
     # its edits
 
@@ -242,7 +243,7 @@ class Api:
         for row in asked.rows:
             self.engine.pair(row)  # raises for a text that says nothing
         look = _asking(look, *asked.rows)
-        return self.engine.found(replace(look, keep=asked.keep)), note
+        return self.engine.found(replace(look, keep=kept((*look.keep, *asked.keep)))), note
 
     def _begun(self, seed: int, image: str, truncation: float) -> tuple[Look, str]:
         if image:

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from styleclip.apps.web.session import MOST_LETTERS, MOST_ROWS, Look, Method, Row
+from styleclip.apps.web.session import (
+    MOST_LETTERS,
+    MOST_ROWS,
+    MOST_THRESHOLD,
+    MOST_TRUNCATION,
+    STEEPEST,
+    Look,
+    Method,
+    Row,
+    kept,
+)
 from styleclip.errors import ArgumentError
 
 Number = TypeVar("Number", int, float)
@@ -47,7 +57,8 @@ def link_of(look: Look) -> str:
         )
     if source.seed > LARGEST_SEED:
         raise ArgumentError("this seed is too large for a link: download the PNG instead")
-    pairs = [("seed", str(source.seed)), ("truncation", f"{source.truncation:g}")]
+    variety = _said("truncation", source.truncation, 0, MOST_TRUNCATION)
+    pairs = [("seed", str(source.seed)), ("truncation", variety)]
     for row in look.rows:
         if not row.asks:
             continue
@@ -59,23 +70,36 @@ def link_of(look: Look) -> str:
         pairs.append(("to", row.target))
         if row.neutral:
             pairs.append(("from", row.neutral))
-        pairs += [("by", row.method), ("strength", f"{row.strength:g}")]
+        strength = _said("strength", row.strength, -STEEPEST, STEEPEST)
+        pairs += [("by", row.method), ("strength", strength)]
         if row.threshold is not None:
-            pairs.append(("threshold", f"{row.threshold:g}"))
+            pairs.append(("threshold", _said("threshold", row.threshold, 0, MOST_THRESHOLD)))
     pairs += [("keep", name) for name in look.keep]
     return "?" + urlencode(pairs)
 
 
+def _said(name: str, number: float, low: float, high: float) -> str:
+    """A number as a link has it. Raises ``ArgumentError`` for one that no link may have."""
+    if not low <= number <= high:
+        raise ArgumentError(
+            f"a {name} of {number:g} is too much for a link, which has {low:g} to {high:g}: "
+            "download the PNG instead"
+        )
+    return f"{number:g}"
+
+
 def wanted_by(query: str) -> Wanted | None:
     """What a query asks for; None if it carries no recipe. Raises ``ArgumentError``."""
-    pairs = parse_qsl(query.lstrip("?"), max_num_fields=100) if len(query) < 8000 else []
     wanted, rows, found = Wanted(), list[Row](), False
     try:
+        pairs = parse_qsl(query.lstrip("?"), max_num_fields=100) if len(query) < 8000 else []
         for name, value in pairs:
             if name == "seed":
                 wanted = replace(wanted, seed=_within(_number(int, value), 0, LARGEST_SEED))
             elif name == "truncation":
-                wanted = replace(wanted, truncation=_within(_number(float, value), 0, 2))
+                wanted = replace(
+                    wanted, truncation=_within(_number(float, value), 0, MOST_TRUNCATION)
+                )
             elif name == "to":
                 rows.append(Row(target=value[:MOST_LETTERS], fits=True))
             elif name == "keep":
@@ -91,6 +115,7 @@ def wanted_by(query: str) -> Wanted | None:
         raise ArgumentError(
             f"this link has {len(rows)} sentences, the page holds {MOST_ROWS}: it is not used"
         )
+    kept(wanted.keep)
     return replace(wanted, rows=tuple(rows)) if found else None
 
 
@@ -102,8 +127,10 @@ def _told(row: Row, name: str, value: str) -> Row:
             raise ValueError(f"method {value[:20]!r}")
         return replace(row, method=METHOD_OF_WORD[value])
     if name == "strength":
-        return replace(row, strength=_within(_number(float, value), -20, 20), fits=False)
-    return replace(row, threshold=_within(_number(float, value), 0, 0.99))
+        return replace(
+            row, strength=_within(_number(float, value), -STEEPEST, STEEPEST), fits=False
+        )
+    return replace(row, threshold=_within(_number(float, value), 0, MOST_THRESHOLD))
 
 
 def _number(kind: type[Number], value: str) -> Number:

@@ -71,7 +71,7 @@ class LongWork:
                 for news in job:
                     yield [gr.skip(), *self.updates.busy(session, news, session.version)]
                 look, note = job.result
-                with session.lock:
+                with session.trying():
                     if look.subject.original is not None:  # no recipe: what was asked stays
                         look = self.engine.found(session.look.with_subject(look.subject))
                     look = session.recalled(look)
@@ -109,7 +109,7 @@ class LongWork:
                 job = start(look, index, session.stop)
                 for news in job:
                     yield self.updates.busy(session, news, since)
-                with session.lock:
+                with session.trying():
                     answer = whole(session, use(session, look, look.rows[index], job.result))
                 yield answer  # without the lock: another thread may go on from here
         except StoppedError:

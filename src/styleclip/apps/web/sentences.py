@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from styleclip.apps.web.controls import AUTOMATIC
-from styleclip.apps.web.session import MOST_THRESHOLD, MOST_TRUNCATION, Look, Session, within
+from styleclip.apps.web.session import (
+    MOST_THRESHOLD,
+    MOST_TRUNCATION,
+    STEEPEST,
+    Look,
+    Session,
+    kept,
+    within,
+)
 from styleclip.apps.web.telling import plain, sentence, told
 from styleclip.errors import StyleclipError
 
 if TYPE_CHECKING:
     from styleclip.apps.web.engine import Engine
     from styleclip.apps.web.updates import Updates
-
-STEEPEST = 20.0  # strength, either way, whoever sends it
 
 
 class Sentences:
@@ -100,11 +106,13 @@ class Sentences:
 
     def preserve(self, session: Session, names: list[str] | None) -> Any:
         """What directions must leave alone."""
+        from styleclip.methods import names_of
+
         with session.lock:
             if tuple(names or ()) == tuple(session.look.keep):
                 return gr.skip()  # the page set it itself
             try:
-                look = self.engine.found(session.look.with_keep(names or ()))
+                look = self.engine.found(session.look.with_keep(kept(names_of(names or ()))))
                 notes = self.engine.notes(look)
             except StyleclipError as error:  # the controls show what is true still
                 gr.Warning(sentence(error), title="")

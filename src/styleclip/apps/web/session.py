@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -36,13 +37,16 @@ METHOD_OF_EDIT: dict[str, Method] = {
 MOST_ROWS = 5
 MOST_LOOKS = 60  # one can go back; a look is some kilobytes
 MOST_PIXELS = 12_000_000  # of the people among them: 36 MB, eleven of 1024 x 1024
-MOST_TRUNCATION, MOST_THRESHOLD = 2.0, 0.99  # of links and of numbers that are typed
+MOST_TRUNCATION, MOST_THRESHOLD = 2.0, 0.99  # of links, calls and numbers that are typed
+STEEPEST = 20.0  # of those too: a strength, either way
 USUAL_TRUNCATION, USUAL_THRESHOLD = 1.5, 0.3  # of sliders, unless one of those is more
 MOST_STRENGTH = {"direction": 12.0, "mapper": 3.0, "optimisation": 3.0}  # either way, of sliders
 ECHO = 2.0  # seconds in which a text box may still tell what stood in it before
 MOST_LETTERS = 400  # of a sentence: more than any CLIP reads
 MOST_TRAINED = 3  # mappers that are remembered for sentences that went; one has some MB
-MOST_KEPT = 30  # names, of a recipe that a stranger wrote
+MOST_KEPT = 30  # names, whoever gives them
+FURTHEST = 1e6  # deviations of a direction, or that part of one: beyond it float32 knows no picture
+UNREADABLE = "its settings cannot be read"
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,6 +298,17 @@ class Session:
             mapper = next((it for it in self.trained.values() if prompt in it.prompts), None)
         return mapper
 
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """With the lock; if anything inside fails, the history is as it was."""
+        with self.lock:
+            moments, at = list(self.moments), self.at
+            try:
+                yield
+            except BaseException:
+                self.moments, self.at = moments, at
+                raise
+
     def settle(self) -> None:
         """The control was let go: what comes next is another step."""
         with self.lock:
@@ -342,6 +357,14 @@ def rows_of(recipe: Recipe) -> tuple[Row, ...]:
     return tuple(_row_of(*each) for each in recipe.edits) or (Row(),)
 
 
+def kept(names: Iterable[str]) -> tuple[str, ...]:
+    """Names to preserve, each once. Raises ``ArgumentError`` for more than MOST_KEPT."""
+    found = tuple(dict.fromkeys(names))
+    if len(found) > MOST_KEPT:
+        raise ArgumentError(f"at most {MOST_KEPT} names can stay, got {len(found)}")
+    return found
+
+
 def kept_by(recipe: Recipe) -> tuple[str, ...]:
     """The names that directions leave alone."""
     lists: list[Any] = [list(recipe.preserve)]
@@ -359,11 +382,28 @@ def _row_of(edit: Edit, strength: float) -> Row:
         raise ArgumentError(f"the page knows no method {edit.method!r}: use styleclip apply")
     threshold = None
     if method == "direction":  # as long as one deviation, which the slider counts in
-        alpha = deviations(edit)
+        alpha, threshold = _settings(edit)
         edit = scaled(edit, edit_tensor(1 / alpha))
         edit = replace(edit, config={**edit.config, "strength": 1.0, "strengths": None})
-        strength, threshold = strength * alpha, edit.config.get("threshold")
+        strength *= alpha
+    if not math.isfinite(strength):
+        raise ArgumentError(UNREADABLE)
     return Row(edit.prompt.target, edit.prompt.neutral, method, strength, threshold, edit)
+
+
+def _settings(edit: Edit) -> tuple[float, float | None]:
+    """The deviations and the threshold of a direction that a stranger describes.
+
+    Raises ``ArgumentError`` for what no direction has.
+    """
+    try:
+        alpha, threshold = deviations(edit), edit.config.get("threshold")
+        beta = None if threshold is None else float(threshold)
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        raise ArgumentError(UNREADABLE) from error
+    if not 1 / FURTHEST <= abs(alpha) <= FURTHEST or not 0 <= (beta or 0.0) < 1:  # NaN too
+        raise ArgumentError(UNREADABLE)
+    return alpha, beta
 
 
 def deviations(edit: Edit) -> float:

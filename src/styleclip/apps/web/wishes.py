@@ -12,11 +12,19 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from styleclip.apps.web.links import LARGEST_SEED, METHOD_OF_WORD
-from styleclip.apps.web.session import MOST_LETTERS, MOST_ROWS, MOST_TRUNCATION, Method, Row
+from styleclip.apps.web.session import (
+    MOST_LETTERS,
+    MOST_ROWS,
+    MOST_THRESHOLD,
+    MOST_TRUNCATION,
+    STEEPEST,
+    Method,
+    Row,
+    kept,
+)
 from styleclip.errors import ArgumentError
 
 Choice = TypeVar("Choice")
-STEEPEST = 20.0  # strength, either way
 
 
 @dataclass(frozen=True)
@@ -40,14 +48,18 @@ def wishes(
     """
     targets, keep = texts("prompt", prompt), names(preserve)
     by = method_of(method)
+    given = {"strength": strength, "threshold": threshold, "preserve": keep or None,
+             "method": None if by == "direction" else by}  # fmt: skip
+    if not targets and (idle := [name for name, value in given.items() if value is not None]):
+        raise ArgumentError(f"{idle[0]} belongs to a prompt: give one, or leave it out")
     if by == "optimisation":
         raise ArgumentError("optimising takes its time: call /optimise, which streams")
-    for name, given in (("threshold", threshold), ("preserve", keep or None)):
-        if given is not None and by != "direction":
+    for name in ("threshold", "preserve"):
+        if given[name] is not None and by != "direction":
             raise ArgumentError(
                 f"{name} belongs to the method direction: leave it out or take that"
             )
-    beta = None if threshold is None else number("threshold", threshold, 0, 1)
+    beta = None if threshold is None else number("threshold", threshold, 0, MOST_THRESHOLD)
     rows = (
         Row(target, "", by, threshold=beta, fits=each is None, strength=each or 0.0)
         for target, each in zip(targets, _strengths(strength, len(targets)), strict=True)
@@ -117,9 +129,11 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
 
 def names(value: Any) -> tuple[str, ...]:
     """What must stay: names with commas between, or a list of names. Raises ``ArgumentError``."""
-    listed = value if isinstance(value, list | tuple) else [value]
-    several = [name for each in listed for name in text("preserve", each).split(",")]
-    return tuple(name.strip() for name in several if name.strip())
+    from styleclip.methods import names_of
+
+    for each in value if isinstance(value, list | tuple) else [value]:
+        text("preserve", each)
+    return kept(names_of(value))
 
 
 def _strengths(value: Any, count: int) -> list[float | None]:
