@@ -477,6 +477,12 @@ def test_what_a_killed_run_left_half_written_goes(run: Run, pictures: list[str])
     assert not old.exists() and new.exists() and other.exists()
 
 
+def test_what_another_run_renames_meanwhile_is_no_mistake(run: Run, pictures: list[str]) -> None:
+    Path("many").mkdir()
+    Path(f"many/.a-{RED}.png.k3_x.part").symlink_to("gone")  # listed, and not there any more
+    assert run("edit", "pics", PROMPT, *QUICK, "--out", "many").code == 0, run.err
+
+
 # Two runs at once
 
 

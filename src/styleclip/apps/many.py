@@ -14,6 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -373,9 +374,10 @@ def _sweep_up(series: Series) -> None:
         is_claimed(outputs)
     planned = [path for outputs in series.outputs for path in outputs]
     for path in series.folder.glob(".*.part"):
-        old = time.time() - path.stat().st_mtime > STALE
-        if old and any(is_unfinished(path.name, each) for each in planned):
-            path.unlink(missing_ok=True)
+        with suppress(OSError):  # another run renames its own just now
+            old = time.time() - path.stat().st_mtime > STALE
+            if old and any(is_unfinished(path.name, each) for each in planned):
+                path.unlink()
 
 
 def _pictures(count: int) -> str:
