@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import torch
 from PIL import Image
 
 from styleclip import images
+from styleclip.apps import claims
 from styleclip.apps.claims import claim, is_claimed
 from styleclip.apps.outputs import Outputs
 from styleclip.editing.edit import Edit
@@ -549,6 +551,19 @@ def test_a_killed_run_claims_nothing(place: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
     assert len(files()) == 1  # its file, which nobody holds
     assert not is_claimed(Outputs([Path("a.png")])) and files() == set()
+
+
+def test_where_there_are_no_locks_nothing_is_left(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(_: int) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    for name, without in {"_lock": no_locks, "_is_at": lambda *_: False}.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(claims, name, without)
+            with claim(Outputs([Path("a.png")])) as ours:
+                assert ours and files() == set(), name
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from styleclip.apps.outputs import Outputs
 
+TRIES = 10  # of a claim, while others take theirs away
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -45,12 +47,10 @@ def claim(outputs: Outputs) -> Iterator[bool]:
     try:
         yield True
     finally:
-        with suppress(OSError):
-            path.unlink()
+        _remove(path)
         os.close(file)
         if sys.platform == "win32":  # where no open file goes
-            with suppress(OSError):
-                path.unlink()
+            _remove(path)
 
 
 def is_claimed(outputs: Outputs) -> bool:
@@ -69,17 +69,29 @@ def _place(outputs: Outputs) -> Path:
 
 
 def _locked(path: Path) -> int:
-    """The file, open and locked by us. Raises ``BlockingIOError`` if it is another's."""
-    while True:
+    """The file, open and locked by us.
+
+    Raises ``BlockingIOError`` if it is another's, ``OSError`` where there are no locks.
+    """
+    for _ in range(TRIES):
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _lock(file)
             if _is_at(file, path):
                 return file
-        except BaseException:
+        except BaseException as error:
             os.close(file)
+            if isinstance(error, OSError) and not isinstance(error, BlockingIOError):
+                _remove(path)
             raise
         os.close(file)  # whoever had it took it away meanwhile: the next try makes another
+    _remove(path)
+    raise OSError(f"{path} is never the file that was opened")  # some disks number it otherwise
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def _is_at(file: int, path: Path) -> bool:
