@@ -1,7 +1,9 @@
 """Two runs into one folder: each picture is made by one of them.
 
-  claim(outputs) -> True (nobody else makes them until this is over) | False (somebody does)
-The system's lock of a hidden file beside the outputs, which it lets go when a run is killed.
+  claim(outputs, run) -> True (nobody else makes them until this is over) | False (somebody does)
+  claimed_by(outputs) -> the run that does
+The system's lock of a hidden file beside the outputs, which it lets go when a run is killed; the
+run stands in the file.
 """
 
 from __future__ import annotations
@@ -15,16 +17,20 @@ from pathlib import Path
 
 from styleclip.apps.outputs import Outputs
 
+LENGTH = 64  # characters of the file: of a SHA-256
 TRIES = 10  # of a claim, while others take theirs away
 
 if sys.platform == "win32":
     import msvcrt
 
     def _lock(file: int) -> None:
+        os.lseek(file, 1 << 30, os.SEEK_SET)  # far behind the text: what is locked cannot be read
         try:
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         except PermissionError as error:
             raise BlockingIOError(*error.args) from error
+        finally:
+            os.lseek(file, 0, os.SEEK_SET)
 else:
     import fcntl
 
@@ -33,8 +39,11 @@ else:
 
 
 @contextmanager
-def claim(outputs: Outputs) -> Iterator[bool]:
-    """Whether they are ours to make; nobody else's while this lasts, where the disk has locks."""
+def claim(outputs: Outputs, run: str = "") -> Iterator[bool]:
+    """Whether they are ours to make; nobody else's while this lasts, where the disk has locks.
+
+    ``run`` is what others are told of us.
+    """
     path = _place(outputs)
     try:
         file = _locked(path)
@@ -45,6 +54,8 @@ def claim(outputs: Outputs) -> Iterator[bool]:
         yield True
         return
     try:
+        with suppress(OSError):  # of a full disk
+            os.write(file, run.ljust(LENGTH).encode())  # over what a killed run said
         yield True
     finally:
         _remove(path)
@@ -53,12 +64,20 @@ def claim(outputs: Outputs) -> Iterator[bool]:
             _remove(path)
 
 
-def is_claimed(outputs: Outputs) -> bool:
-    """Whether somebody makes them just now. What a killed run left of its claim goes."""
-    if not os.path.exists(_place(outputs)):
-        return False
+def claimed_by(outputs: Outputs) -> str | None:
+    """The run that makes them just now, "" if it does not say; None if nobody does.
+
+    What a killed run left of its claim goes.
+    """
+    path = _place(outputs)
+    if not os.path.exists(path):
+        return None
     with claim(outputs) as ours:
-        return not ours
+        if ours:
+            return None
+    with suppress(OSError, UnicodeError):
+        return path.read_text("utf-8").strip()
+    return ""
 
 
 def _place(outputs: Outputs) -> Path:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from styleclip.apps.claims import claim, is_claimed
+from styleclip.apps.claims import claim, claimed_by
 from styleclip.apps.console import OnStep, Stopwatch, about, answer, complain, counting, naming
 from styleclip.apps.films import check_extra
 from styleclip.apps.gathering import files_of, say_what_is_passed_over
@@ -138,9 +138,11 @@ def edit_many(
                 if stopped.is_set():
                     break
                 try:
-                    with claim(task.outputs) as ours:
+                    with claim(task.outputs, _digest(settings, task.file, request)) as ours:
                         now = _task(series, request, task) if ours else None
-                        others += not ours
+                        if not ours:
+                            _is_anothers(task, request)
+                            others += 1
                         finished += ours and now is None  # by another run, since we began
                         if now is not None:
                             bar = partial(_told, tell, done, task.file.name)
@@ -201,15 +203,28 @@ def _told(tell: Callable[[int, str], None], done: int, name: str, title: str) ->
 def _tasks(series: Series, request: Request, settings: Mapping[str, Any]) -> list[Task]:
     """What is left to do. Raises ``ArgumentError`` for outputs that are there and not of this run.
 
-    With ``series.force`` those are made again, too; finished ones never are.
+    With ``series.force`` those are made again, too; finished ones never are. What another run of
+    other settings makes just now is an error all the same.
     """
     left = []
     for file, outputs in zip(series.files, series.outputs, strict=True):
         task = Task(file, outputs, settings)
         # what another run has half made is looked at in its turn
-        now = task if is_claimed(outputs) else _task(series, request, task)
+        now = task if _is_anothers(task, request) else _task(series, request, task)
         left += [] if now is None else [now]
     return left
+
+
+def _is_anothers(task: Task, request: Request) -> bool:
+    """Whether another run makes it just now. Raises ``ArgumentError`` if by other settings."""
+    theirs = claimed_by(task.outputs)
+    run = _digest(task.settings, task.file, request) if theirs else ""
+    if run and theirs != run:
+        raise ArgumentError(
+            f"another run is making {task.outputs.pictures[0]} just now, with other settings, or "
+            "of another picture: choose another folder with --out"
+        )
+    return theirs is not None
 
 
 def _task(series: Series, request: Request, task: Task) -> Task | None:
@@ -371,7 +386,7 @@ def _sweep_up(series: Series) -> None:
     from styleclip.images import is_unfinished
 
     for outputs in series.outputs:
-        is_claimed(outputs)
+        claimed_by(outputs)
     planned = [path for outputs in series.outputs for path in outputs]
     for path in series.folder.glob(".*.part"):
         with suppress(OSError):  # another run renames its own just now
