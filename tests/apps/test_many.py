@@ -564,6 +564,31 @@ def test_what_another_run_finished_meanwhile_is_finished(
     assert contents("many") == contents("other")
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_left_to_another_run_is_looked_at_once_more(
+    run: Run, pictures: list[str], monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    words = ("edit", "pics", PROMPT, *QUICK)
+    name, edit = f"a-{RED}.png", Studio.edit
+    assert run(*words, "--out", "other").code == 0
+    Path("many").mkdir()
+    with ExitStack() as other:
+        assert other.enter_context(claim(Outputs([Path("many", name)])))
+
+        def meanwhile(*more: Any, **options: Any) -> Edit:
+            if not killed:
+                shutil.copy(Path("other", name), "many")
+            other.close()
+            return edit(*more, **options)
+
+        monkeypatch.setattr(Studio, "edit", meanwhile)
+        result = run(*words, "--out", "many", "--json").json()
+    again = ["pics/a.jpg"] if killed else []
+    assert [each["file"] for each in result["pictures"]] == ["pics/b.PNG", "pics/c.bmp", *again]
+    assert result["finished_before"] == (not killed) and result["made_by_another_run"] == 0
+    assert run.err == "" and contents("many") == contents("other")
+
+
 def test_half_made_by_another_run_is_no_mistake(run: Run, pictures: list[str]) -> None:
     words = ("edit", "pics", PROMPT, *QUICK, "--gif", "--out", "many")
     Path("many").mkdir()

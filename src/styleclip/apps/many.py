@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from functools import partial
@@ -126,7 +126,8 @@ def edit_many(
     edits = wanted() if tasks else None
     made: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    finished, others = len(series.files) - len(tasks), 0
+    others: list[Task] = []  # made by another run
+    finished = before = len(series.files) - len(tasks)
     _sweep_up(series)
     if edits is not None:
         make_folder(series.folder)
@@ -134,7 +135,7 @@ def edit_many(
             counting(f"editing {_pictures(len(tasks))}", len(tasks)) as tell,
             finish_the_step(STOPPING) as stopped,
         ):
-            for done, task in enumerate(tasks):
+            for task in _and_once_more(tasks, others):
                 if stopped.is_set():
                     break
                 try:
@@ -142,9 +143,10 @@ def edit_many(
                         now = _task(series, request, task) if ours else None
                         if not ours:
                             _is_anothers(task, request)
-                            others += 1
+                            others.append(task)
                         finished += ours and now is None  # by another run, since we began
                         if now is not None:
+                            done = finished - before + len(made) + len(failures)
                             bar = partial(_told, tell, done, task.file.name)
                             made.append(_edited(studio, request, edits, now, watch, bar))
                 except StyleclipError as error:
@@ -153,9 +155,10 @@ def edit_many(
         complain(about(each["file"], each["error"]))
     if others:
         complain(
-            f"another run is making {_pictures(others)} of these just now, left to it", kind="note"
+            f"another run is making {_pictures(len(others))} of these just now, left to it",
+            kind="note",
         )
-    left = len(series.files) - finished - others - len(made) - len(failures)
+    left = len(series.files) - finished - len(others) - len(made) - len(failures)
     if left:
         complain(f"{_pictures(left)} left: the same command goes on with them", kind="note")
         raise KeyboardInterrupt
@@ -164,7 +167,7 @@ def edit_many(
         "out": str(series.folder),
         "pictures": made,
         "finished_before": finished,
-        "made_by_another_run": others,
+        "made_by_another_run": len(others),
         "failed": failures,
         "warnings": [] if edits is None else list(edits.notes),
         "seconds": watch.seconds,
@@ -175,6 +178,14 @@ def edit_many(
     answer(result, [told, f"seconds: {watch}"], request.as_json)
     if failures:
         raise typer.Exit(1)
+
+
+def _and_once_more(tasks: Sequence[Task], others: list[Task]) -> Iterator[Task]:
+    """The tasks, and then those that were put by as others': theirs may be killed, or finished."""
+    yield from tasks
+    again = others.copy()
+    others.clear()
+    yield from again
 
 
 def _edited(
