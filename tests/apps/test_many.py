@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ import torch
 from PIL import Image
 
 from styleclip import images
-from styleclip.apps.claims import claim, is_claimed
+from styleclip.apps import claims, many
+from styleclip.apps.claims import claim, claimed_by
 from styleclip.apps.outputs import Outputs
 from styleclip.editing.edit import Edit
 from styleclip.errors import NonFiniteError
@@ -477,6 +480,12 @@ def test_what_a_killed_run_left_half_written_goes(run: Run, pictures: list[str])
     assert not old.exists() and new.exists() and other.exists()
 
 
+def test_what_another_run_renames_meanwhile_is_no_mistake(run: Run, pictures: list[str]) -> None:
+    Path("many").mkdir()
+    Path(f"many/.a-{RED}.png.k3_x.part").symlink_to("gone")  # listed, and not there any more
+    assert run("edit", "pics", PROMPT, *QUICK, "--out", "many").code == 0, run.err
+
+
 # Two runs at once
 
 
@@ -492,6 +501,48 @@ def test_what_another_run_makes_is_left_to_it(run: Run, pictures: list[str]) -> 
         assert run(*words, "--json").json()["made_by_another_run"] == 1
     assert files("many") == {f"a-{RED}.png", f"c-{RED}.png"}  # and no claim
     assert run(*words).code == 0 and "edited 1 picture into many, 2 finished before" in run.out
+
+
+def test_what_another_run_makes_by_other_settings_is_an_error(
+    run: Run, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("edit", "pics", PROMPT, *QUICK, "--out", "many")
+    outputs = Outputs([Path(f"many/b-{RED}.png")])
+    said = f"another run is making many/b-{RED}.png just now, with other settings"
+    Path("many").mkdir()
+    with claim(outputs, "5" * 64):
+        for more in ((), ("--force",)):
+            assert run(*words, *more).code == 2 and said in run.err and run.err.count("\n") == 1
+            assert files("many").isdisjoint({f"a-{RED}.png", f"c-{RED}.png"})
+    edit = Studio.edit
+    with ExitStack() as others:
+
+        def with_another(*more: Any, **options: Any) -> Edit:
+            others.enter_context(claim(outputs, "5" * 64))
+            return edit(*more, **options)
+
+        monkeypatch.setattr(Studio, "edit", with_another)
+        assert run(*words, "--json").code == 1 and said in run.err
+        assert [each["file"] for each in json.loads(run.out)["failed"]] == ["pics/b.PNG"]
+        assert {f"a-{RED}.png", f"c-{RED}.png"} < files("many")
+
+
+def test_what_another_run_makes_by_the_same_settings_is_left_to_it(
+    run: Run, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("edit", "pics", PROMPT, *QUICK, "--out", "many", "--json")
+    runs: list[str] = []
+
+    def noted(outputs: Outputs, mine: str = "") -> AbstractContextManager[bool]:
+        runs.append(mine)
+        return claim(outputs, mine)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(many, "claim", noted)
+        assert run(*words).code == 0
+    Path(f"many/b-{RED}.png").unlink()
+    with claim(Outputs([Path(f"many/b-{RED}.png")]), runs[1]):
+        assert run(*words).code == 0 and run.json()["made_by_another_run"] == 1
 
 
 def test_what_another_run_finished_meanwhile_is_finished(
@@ -513,6 +564,31 @@ def test_what_another_run_finished_meanwhile_is_finished(
     assert contents("many") == contents("other")
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_left_to_another_run_is_looked_at_once_more(
+    run: Run, pictures: list[str], monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    words = ("edit", "pics", PROMPT, *QUICK)
+    name, edit = f"a-{RED}.png", Studio.edit
+    assert run(*words, "--out", "other").code == 0
+    Path("many").mkdir()
+    with ExitStack() as other:
+        assert other.enter_context(claim(Outputs([Path("many", name)])))
+
+        def meanwhile(*more: Any, **options: Any) -> Edit:
+            if not killed:
+                shutil.copy(Path("other", name), "many")
+            other.close()
+            return edit(*more, **options)
+
+        monkeypatch.setattr(Studio, "edit", meanwhile)
+        result = run(*words, "--out", "many", "--json").json()
+    again = ["pics/a.jpg"] if killed else []
+    assert [each["file"] for each in result["pictures"]] == ["pics/b.PNG", "pics/c.bmp", *again]
+    assert result["finished_before"] == (not killed) and result["made_by_another_run"] == 0
+    assert run.err == "" and contents("many") == contents("other")
+
+
 def test_half_made_by_another_run_is_no_mistake(run: Run, pictures: list[str]) -> None:
     words = ("edit", "pics", PROMPT, *QUICK, "--gif", "--out", "many")
     Path("many").mkdir()
@@ -525,11 +601,11 @@ def test_half_made_by_another_run_is_no_mistake(run: Run, pictures: list[str]) -
 
 def test_a_claim_is_one_runs(place: Path) -> None:
     outputs, other = (Outputs([Path(name)]) for name in ("a.png", "b.png"))
-    assert not is_claimed(outputs) and files() == set()
-    with claim(outputs) as ours, claim(outputs) as again, claim(other) as another:
+    assert claimed_by(outputs) is None and files() == set()
+    with claim(outputs, "mine") as ours, claim(outputs) as again, claim(other) as another:
         assert (ours, again, another) == (True, False, True)
-        assert is_claimed(outputs) and len(files()) == 2
-    assert files() == set() and not is_claimed(outputs)
+        assert claimed_by(outputs) == "mine" and claimed_by(other) == "" and len(files()) == 2
+    assert files() == set() and claimed_by(outputs) is None
     with claim(Outputs([Path("nowhere/a.png")])) as ours:
         assert ours  # and writing says what is wrong
 
@@ -542,7 +618,20 @@ def test_a_killed_run_claims_nothing(place: Path) -> None:
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
     assert len(files()) == 1  # its file, which nobody holds
-    assert not is_claimed(Outputs([Path("a.png")])) and files() == set()
+    assert claimed_by(Outputs([Path("a.png")])) is None and files() == set()
+
+
+def test_where_there_are_no_locks_nothing_is_left(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(_: int) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    for name, without in {"_lock": no_locks, "_is_at": lambda *_: False}.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(claims, name, without)
+            with claim(Outputs([Path("a.png")])) as ours:
+                assert ours and files() == set(), name
 
 
 @pytest.mark.slow

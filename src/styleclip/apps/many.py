@@ -13,7 +13,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from styleclip.apps.claims import claim, is_claimed
+from styleclip.apps.claims import claim, claimed_by
 from styleclip.apps.console import OnStep, Stopwatch, about, answer, complain, counting, naming
 from styleclip.apps.films import check_extra
 from styleclip.apps.gathering import files_of, say_what_is_passed_over
@@ -125,7 +126,8 @@ def edit_many(
     edits = wanted() if tasks else None
     made: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    finished, others = len(series.files) - len(tasks), 0
+    others: list[Task] = []  # made by another run
+    finished = before = len(series.files) - len(tasks)
     _sweep_up(series)
     if edits is not None:
         make_folder(series.folder)
@@ -133,15 +135,18 @@ def edit_many(
             counting(f"editing {_pictures(len(tasks))}", len(tasks)) as tell,
             finish_the_step(STOPPING) as stopped,
         ):
-            for done, task in enumerate(tasks):
+            for task in _and_once_more(tasks, others):
                 if stopped.is_set():
                     break
                 try:
-                    with claim(task.outputs) as ours:
+                    with claim(task.outputs, _digest(settings, task.file, request)) as ours:
                         now = _task(series, request, task) if ours else None
-                        others += not ours
+                        if not ours:
+                            _is_anothers(task, request)
+                            others.append(task)
                         finished += ours and now is None  # by another run, since we began
                         if now is not None:
+                            done = finished - before + len(made) + len(failures)
                             bar = partial(_told, tell, done, task.file.name)
                             made.append(_edited(studio, request, edits, now, watch, bar))
                 except StyleclipError as error:
@@ -150,9 +155,10 @@ def edit_many(
         complain(about(each["file"], each["error"]))
     if others:
         complain(
-            f"another run is making {_pictures(others)} of these just now, left to it", kind="note"
+            f"another run is making {_pictures(len(others))} of these just now, left to it",
+            kind="note",
         )
-    left = len(series.files) - finished - others - len(made) - len(failures)
+    left = len(series.files) - finished - len(others) - len(made) - len(failures)
     if left:
         complain(f"{_pictures(left)} left: the same command goes on with them", kind="note")
         raise KeyboardInterrupt
@@ -161,7 +167,7 @@ def edit_many(
         "out": str(series.folder),
         "pictures": made,
         "finished_before": finished,
-        "made_by_another_run": others,
+        "made_by_another_run": len(others),
         "failed": failures,
         "warnings": [] if edits is None else list(edits.notes),
         "seconds": watch.seconds,
@@ -172,6 +178,14 @@ def edit_many(
     answer(result, [told, f"seconds: {watch}"], request.as_json)
     if failures:
         raise typer.Exit(1)
+
+
+def _and_once_more(tasks: Sequence[Task], others: list[Task]) -> Iterator[Task]:
+    """The tasks, and then those that were put by as others': theirs may be killed, or finished."""
+    yield from tasks
+    again = others.copy()
+    others.clear()
+    yield from again
 
 
 def _edited(
@@ -200,15 +214,28 @@ def _told(tell: Callable[[int, str], None], done: int, name: str, title: str) ->
 def _tasks(series: Series, request: Request, settings: Mapping[str, Any]) -> list[Task]:
     """What is left to do. Raises ``ArgumentError`` for outputs that are there and not of this run.
 
-    With ``series.force`` those are made again, too; finished ones never are.
+    With ``series.force`` those are made again, too; finished ones never are. What another run of
+    other settings makes just now is an error all the same.
     """
     left = []
     for file, outputs in zip(series.files, series.outputs, strict=True):
         task = Task(file, outputs, settings)
         # what another run has half made is looked at in its turn
-        now = task if is_claimed(outputs) else _task(series, request, task)
+        now = task if _is_anothers(task, request) else _task(series, request, task)
         left += [] if now is None else [now]
     return left
+
+
+def _is_anothers(task: Task, request: Request) -> bool:
+    """Whether another run makes it just now. Raises ``ArgumentError`` if by other settings."""
+    theirs = claimed_by(task.outputs)
+    run = _digest(task.settings, task.file, request) if theirs else ""
+    if run and theirs != run:
+        raise ArgumentError(
+            f"another run is making {task.outputs.pictures[0]} just now, with other settings, or "
+            "of another picture: choose another folder with --out"
+        )
+    return theirs is not None
 
 
 def _task(series: Series, request: Request, task: Task) -> Task | None:
@@ -370,12 +397,13 @@ def _sweep_up(series: Series) -> None:
     from styleclip.images import is_unfinished
 
     for outputs in series.outputs:
-        is_claimed(outputs)
+        claimed_by(outputs)
     planned = [path for outputs in series.outputs for path in outputs]
     for path in series.folder.glob(".*.part"):
-        old = time.time() - path.stat().st_mtime > STALE
-        if old and any(is_unfinished(path.name, each) for each in planned):
-            path.unlink(missing_ok=True)
+        with suppress(OSError):  # another run renames its own just now
+            old = time.time() - path.stat().st_mtime > STALE
+            if old and any(is_unfinished(path.name, each) for each in planned):
+                path.unlink()
 
 
 def _pictures(count: int) -> str:
