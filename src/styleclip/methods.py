@@ -77,15 +77,6 @@ def settings_of(
     return mapper() if named == "mapper" and config is None else config
 
 
-def names_of(names: str | Sequence[str]) -> tuple[str, ...]:
-    """ "hair colour, glasses", or a list -> its names. Raises ``ArgumentError``."""
-    listed = [names] if isinstance(names, str) else list(names)
-    if not all(isinstance(each, str) for each in listed):
-        raise ArgumentError(f"what is preserved is named by texts, got {names!r}")
-    several = names.split(",") if isinstance(names, str) else listed
-    return tuple(name.strip() for name in several if name.strip())
-
-
 def check_settings(config: object) -> None:
     """Raise ``ArgumentError`` for what is no method's settings, such as its name."""
     if not (config is None or isinstance(config, Settings)):

@@ -89,3 +89,12 @@ def parse_prompt(text: str, default_neutral: str) -> PromptPair:
             "say what should be different, for example 'a face -> a face with red hair'"
         )
     return PromptPair(target=target, neutral=neutral)
+
+
+def names_of(names: str | Sequence[str]) -> tuple[str, ...]:
+    """ "hair colour, glasses", or a list -> its names. Raises ``ArgumentError``."""
+    listed = [names] if isinstance(names, str) else list(names)
+    if not all(isinstance(each, str) for each in listed):
+        raise ArgumentError(f"what is preserved is named by texts, got {names!r}")
+    several = names.split(",") if isinstance(names, str) else listed
+    return tuple(name.strip() for name in several if name.strip())

@@ -40,9 +40,9 @@ from styleclip.errors import ArgumentError, PromptError
 from styleclip.faces.alignment import Aligned, align, centre
 from styleclip.inversion.projection import ProjectionConfig, project
 from styleclip.inversion.tuning import Tuning, TuningConfig, psnr, tune, tuned_generator
-from styleclip.methods import Settings, Ways, names_of, settings_of
+from styleclip.methods import Settings, Ways, settings_of
 from styleclip.networks import Networks, OnStep, Part
-from styleclip.prompts import PromptPair, parse_prompt
+from styleclip.prompts import PromptPair, names_of, parse_prompt
 from styleclip.recipe import ALIKE, Recipe, Source
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ from styleclip.apps.options import (
     Seed,
     SeedInsteadOfFile,
     Truncation,
-    names_of,
     open_studio,
 )
 from styleclip.apps.pipeline import measure_map
 from styleclip.apps.starts import Request, find_start, read_picture, split_words
 from styleclip.errors import ArgumentError
+from styleclip.prompts import names_of
 
 if TYPE_CHECKING:
     from PIL import Image

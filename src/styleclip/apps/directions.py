@@ -25,11 +25,11 @@ from styleclip.apps.options import (
     Seed,
     Truncation,
     bytes_of,
-    names_of,
     open_studio,
 )
 from styleclip.apps.outputs import check_edit_file
 from styleclip.errors import ArgumentError
+from styleclip.prompts import names_of
 
 if TYPE_CHECKING:
     from styleclip.editing.scan import Scan

@@ -42,7 +42,6 @@ from styleclip.apps.options import (
     Truncation,
     Tune,
     TuningFile,
-    names_of,
     open_studio,
     strength_config,
     with_tuning,
@@ -52,6 +51,7 @@ from styleclip.apps.photos import photo_wish
 from styleclip.apps.pipeline import carry_out, edits_by, edits_of_files, plan
 from styleclip.apps.starts import Request, is_many, read_picture, split_words
 from styleclip.errors import ArgumentError
+from styleclip.prompts import names_of
 
 if TYPE_CHECKING:
     from styleclip.editing.directions import DirectionConfig

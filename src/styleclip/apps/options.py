@@ -207,11 +207,6 @@ def with_tuning(
     return studio if file is None else studio.tuned(studio.load_tuning(file))
 
 
-def names_of(text: str) -> tuple[str, ...]:
-    """ "hair colour, glasses" -> its names."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
 def bytes_of(text: str, option: str) -> int:
     """ "2GB", "500 MB", "1.5GiB" -> bytes. Raises ``ArgumentError``."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?", text.strip().lower())

@@ -22,6 +22,7 @@ from styleclip.apps.web.session import (
 )
 from styleclip.apps.web.telling import plain, sentence, told
 from styleclip.errors import StyleclipError
+from styleclip.prompts import names_of
 
 if TYPE_CHECKING:
     from styleclip.apps.web.engine import Engine
@@ -106,8 +107,6 @@ class Sentences:
 
     def preserve(self, session: Session, names: list[str] | None) -> Any:
         """What directions must leave alone."""
-        from styleclip.methods import names_of
-
         with session.lock:
             if tuple(names or ()) == tuple(session.look.keep):
                 return gr.skip()  # the page set it itself

@@ -23,6 +23,7 @@ from styleclip.apps.web.session import (
     kept,
 )
 from styleclip.errors import ArgumentError
+from styleclip.prompts import names_of
 
 Choice = TypeVar("Choice")
 
@@ -129,8 +130,6 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
 
 def names(value: Any) -> tuple[str, ...]:
     """What must stay: names with commas between, or a list of names. Raises ``ArgumentError``."""
-    from styleclip.methods import names_of
-
     for each in value if isinstance(value, list | tuple) else [value]:
         text("preserve", each)
     return kept(names_of(value))
